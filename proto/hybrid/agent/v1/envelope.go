@@ -1,3 +1,6 @@
+// Package agentv1 holds what travels between a host and its plane, and between
+// the daemon and root on the host: generated messages, and the few constants
+// and the signing input that both ends must share. It holds no behaviour.
 package agentv1
 
 import "encoding/binary"
