@@ -1,0 +1,79 @@
+package netcfg
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Field names of the assignment that a FieldError can carry.
+const (
+	FieldNIC             = "nic"
+	FieldVPCCIDRs        = "vpc_cidrs"
+	FieldVPNServers      = "vpn_servers"
+	FieldRemoteNodeCIDRs = "remote_node_cidrs"
+)
+
+// FieldError says why one value of an assignment cannot be applied on this host.
+// It is found with errors.As; FieldErrors lists all that an error holds.
+type FieldError struct {
+	// Field is one of the Field… constants.
+	Field string
+	// Value is the refused value as the operator wrote it.
+	Value string
+	// Reason says what is wrong, without a final stop.
+	Reason string
+	// Action is the next step for an operator, without a final stop.
+	Action string
+}
+
+// Error gives field, value, reason and next action in one line.
+func (e *FieldError) Error() string {
+	text := fmt.Sprintf("cannot use %s %s: %s", e.Field, e.Value, e.Reason)
+	if e.Action != "" {
+		text += "; " + e.Action
+	}
+	return text
+}
+
+// SelectionError says that no NIC could be selected and holds every candidate
+// with its reasons. It wraps a FieldError.
+type SelectionError struct {
+	Refusal    FieldError
+	Candidates []Candidate
+}
+
+// Error gives the refusal, then each candidate with its reasons, on one line.
+func (e *SelectionError) Error() string {
+	parts := make([]string, 0, len(e.Candidates))
+	for _, c := range e.Candidates {
+		parts = append(parts, c.String())
+	}
+	list := "none"
+	if len(parts) > 0 {
+		list = strings.Join(parts, "; ")
+	}
+	return fmt.Sprintf("%s (candidates: %s)", e.Refusal.Error(), list)
+}
+
+// Unwrap gives the FieldError to errors.As.
+func (e *SelectionError) Unwrap() error { return &e.Refusal }
+
+// FieldErrors returns every FieldError inside err, in order, through wrapped and
+// joined errors; nil if there is none.
+func FieldErrors(err error) []*FieldError {
+	if err == nil {
+		return nil
+	}
+	if fe, ok := err.(*FieldError); ok { //nolint:errorlint // the tree is walked below
+		return []*FieldError{fe}
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
+		var all []*FieldError
+		for _, e := range joined.Unwrap() {
+			all = append(all, FieldErrors(e)...)
+		}
+		return all
+	}
+	return FieldErrors(errors.Unwrap(err))
+}

@@ -1,0 +1,112 @@
+package netcfg
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// Links that container runtimes, CNIs and hypervisors make, by name. Matched
+// against the start of the name.
+func containerPrefixes() []string {
+	return []string{
+		"veth", "cni", "cilium_", "lxc", "flannel", "docker", "virbr", "vnet", "cali", "podman", "nerdctl",
+		"weave", "kube-", "nodelocaldns", "antrea-", "ovn-k8s-", "incusbr", "lxdbr", "waydroid",
+	}
+}
+
+// tunnelKinds are link kinds that carry a VPN or an overlay.
+func tunnelKinds() []string {
+	return []string{
+		"tun", "tuntap", "wireguard", "vxlan", "geneve", "gre", "gretap", "ip6gre", "ipip", "ip6tnl",
+		"sit", "vti", "vti6", "xfrm", "ppp", "amt", "bareudp",
+	}
+}
+
+func tunnelPrefixes() []string {
+	return []string{"tun", "tap", "wg", "ppp", "tailscale", "zt", "nebula", "ipsec", "utun"}
+}
+
+// dockerBridge is the name of a bridge that Docker made for a user's network.
+var dockerBridge = regexp.MustCompile(`^br-[0-9a-f]{12}$`)
+
+// notForAuto says why auto selection must not pick the link: it belongs to a
+// container runtime, is a tunnel, or is no NIC at all. "" means that it may.
+//
+// A veth alone proves nothing: a nested host (a container with systemd, a host in
+// a network namespace) sees its own NIC as one end of a veth pair. So a veth is
+// the host's NIC when it carries a global address with a subnet of its own and is
+// not enslaved; it belongs to a container when it is enslaved, has no global
+// address or only a /32 (the host's end of a pod's pair), or has a name that
+// runtimes give. A bridge belongs to containers by its name, or when veths are
+// its only ports and no default route leaves by it.
+func notForAuto(inv Inventory, l Link) string {
+	for _, p := range containerPrefixes() {
+		if strings.HasPrefix(l.Name, p) && !(p == "lxc" && l.Kind == "device") {
+			return "is container-owned (named like " + p + "*)"
+		}
+	}
+	if l.Kind == "bridge" && dockerBridge.MatchString(l.Name) {
+		return "is container-owned (a docker network's bridge)"
+	}
+	if isTunnel(l) {
+		return "is a tunnel (" + l.Kind + ")"
+	}
+	switch l.Kind {
+	case "dummy", "ifb", "nlmon", "vcan":
+		return "is no NIC (" + l.Kind + ")"
+	case "veth":
+		if !hasOwnSubnet(l) {
+			return "is container-owned (a veth without a subnet of its own)"
+		}
+	case "bridge":
+		if l.DefaultRouteMetric == nil && onlyVethPorts(inv, l) {
+			return "is container-owned (a bridge with only container ports)"
+		}
+	}
+	return ""
+}
+
+func isTunnel(l Link) bool {
+	for _, k := range tunnelKinds() {
+		if l.Kind == k {
+			return true
+		}
+	}
+	for _, p := range tunnelPrefixes() {
+		rest, ok := strings.CutPrefix(l.Name, p)
+		if ok && (rest == "" || strings.Trim(rest, "0123456789") == "" || p == "zt") {
+			return true
+		}
+	}
+	return false
+}
+
+func hasOwnSubnet(l Link) bool {
+	for _, p := range l.Addrs {
+		if isGlobal(p.Addr()) && p.Bits() < 32 {
+			return true
+		}
+	}
+	return false
+}
+
+func onlyVethPorts(inv Inventory, bridge Link) bool {
+	ports := 0
+	for _, l := range inv.Links {
+		if l.MasterIndex != bridge.Index {
+			continue
+		}
+		if l.Kind != "veth" {
+			return false
+		}
+		ports++
+	}
+	return ports > 0
+}
+
+// isGlobal says whether an address can be a node IP: IPv4 unicast, neither
+// loopback nor link-local nor reserved.
+func isGlobal(a netip.Addr) bool {
+	return a.Is4() && a.IsGlobalUnicast() && a.As4()[0] != 0 && a.As4()[0] < 240
+}
