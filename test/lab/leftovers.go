@@ -1,0 +1,75 @@
+package lab
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Leftovers lists what sites have left on the machine or still hold: processes and their namespaces, mounts of this program's own
+// namespace, control groups, and the folders of sites in folder. An empty list means: nothing.
+func Leftovers(folder string) ([]string, error) {
+	var found []string
+	processes, err := labProcesses()
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, processes...)
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, folderPrefix) {
+			found = append(found, "mount: "+strings.TrimSpace(line))
+		}
+	}
+	for _, root := range cgroupRoots() {
+		groups, err := filepath.Glob(filepath.Join(root, cgroupPrefix+"*"))
+		if err != nil {
+			return nil, err
+		}
+		for _, group := range groups {
+			found = append(found, "control group: "+group)
+		}
+	}
+	sites, err := Sites(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, site := range sites {
+		found = append(found, "folder: "+site)
+	}
+	sort.Strings(found)
+	return found, nil
+}
+
+// labProcesses finds every process with a lab's environment. A namespace without a name lives only as long as a process is in it, so no
+// such process means no such namespace.
+func labProcesses() ([]string, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || !bytes.Contains(env, []byte("HYBRID_LAB_SITE=")) && !bytes.Contains(env, []byte(roleVariable+"=")) {
+			continue
+		}
+		if state, err := processState(pid); err != nil || state == 'Z' {
+			continue
+		}
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		found = append(found, fmt.Sprintf("process %d: %s", pid, bytes.ReplaceAll(bytes.TrimRight(name, "\x00"), []byte{0}, []byte{' '})))
+	}
+	return found, nil
+}

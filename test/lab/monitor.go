@@ -1,0 +1,79 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// RouteMonitor listens to the kernel's route messages in a host.
+type RouteMonitor struct {
+	dst     netip.Prefix
+	updates chan routeEvent
+	done    chan struct{}
+}
+
+type routeEvent struct {
+	at    time.Time
+	added bool
+}
+
+// MonitorRoute starts to record when the route to dst comes and goes in the host's main table.
+func (h *Host) MonitorRoute(dst netip.Prefix) (*RouteMonitor, error) {
+	file, err := os.Open(h.NetNS())
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch routes of %s: %w", h.Name, err)
+	}
+	defer file.Close()
+	m := &RouteMonitor{dst: dst, updates: make(chan routeEvent, 64), done: make(chan struct{})}
+	raw := make(chan netlink.RouteUpdate, 64)
+	if err := netlink.RouteSubscribeAt(netns.NsHandle(file.Fd()), raw, m.done); err != nil {
+		return nil, fmt.Errorf("cannot watch routes of %s: %w", h.Name, err)
+	}
+	go m.forward(raw)
+	return m, nil
+}
+
+func (m *RouteMonitor) forward(raw <-chan netlink.RouteUpdate) {
+	for update := range raw {
+		now := time.Now()
+		if update.Dst == nil || update.Dst.String() != m.dst.String() {
+			continue
+		}
+		select {
+		case m.updates <- routeEvent{at: now, added: update.Type == unix.RTM_NEWROUTE}:
+		case <-m.done:
+			return
+		}
+	}
+}
+
+// Repair waits until the route has been removed and then added again, and returns the time between the two.
+func (m *RouteMonitor) Repair(ctx context.Context) (time.Duration, error) {
+	var removed time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			if removed.IsZero() {
+				return 0, fmt.Errorf("route %s was never removed", m.dst)
+			}
+			return 0, fmt.Errorf("route %s did not come back within %v of its removal", m.dst, time.Since(removed).Round(time.Second))
+		case event := <-m.updates:
+			switch {
+			case !event.added:
+				removed = event.at
+			case !removed.IsZero():
+				return event.at.Sub(removed), nil
+			}
+		}
+	}
+}
+
+// Close ends the monitor.
+func (m *RouteMonitor) Close() { close(m.done) }

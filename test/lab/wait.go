@@ -1,0 +1,29 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Until calls check every interval until it returns nil; when ctx ends first, the error says what was awaited and what check said last.
+func Until(ctx context.Context, what string, interval time.Duration, check func(ctx context.Context) error) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	var last error
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		// A check that the end of ctx interrupted says less than the one before it.
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gave up waiting for %s (%w): %w", what, context.Cause(ctx), last)
+		case <-ticker.C:
+		}
+	}
+}
