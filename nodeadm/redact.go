@@ -1,0 +1,52 @@
+package nodeadm
+
+import (
+	"regexp"
+	"strings"
+
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// redacted stands where a secret was.
+const redacted = "[redacted]"
+
+// Secrets that are known by their form rather than by their value. nodeadm puts
+// the activation code into the arguments of ssm-setup-cli and logs those.
+var (
+	keyBlock    = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(-----END [A-Z ]*PRIVATE KEY-----)?`)
+	codeFlag    = regexp.MustCompile(`(?i)(-{1,2}activation-code["\s=:,\\]+)[^\s",\]\\]+`)
+	codeField   = regexp.MustCompile(`(?i)(activationCode["\s=:\\]+)[^\s",}\\]+`)
+	secretField = regexp.MustCompile(`(?i)((?:aws_secret_access_key|aws_session_token|secretaccesskey|sessiontoken)["\s=:\\]+)[^\s",}\\]+`)
+)
+
+// Redactor removes secrets from texts that are kept, shown or sent.
+type Redactor struct{ replace *strings.Replacer }
+
+// NewRedactor returns a redactor that knows the given secrets by value, beside
+// those it knows by form: private keys, activation codes, AWS session secrets.
+// Values of less than eight bytes are left alone: they would tear holes into
+// innocent words.
+func NewRedactor(secrets ...string) *Redactor {
+	var pairs []string
+	for _, secret := range secrets {
+		if len(secret) >= 8 {
+			pairs = append(pairs, secret, redacted)
+		}
+	}
+	return &Redactor{replace: strings.NewReplacer(pairs...)}
+}
+
+// Secrets returns the secret values of a node part.
+func Secrets(spec *agentv1.NodeSpec) []string {
+	return []string{spec.GetAccess().GetSsm().GetActivationCode()}
+}
+
+// Redact returns the text without secrets.
+func (r *Redactor) Redact(text string) string {
+	// By form first: the placeholder of a value would be taken for a value.
+	text = keyBlock.ReplaceAllString(text, redacted)
+	text = codeFlag.ReplaceAllString(text, "${1}"+redacted)
+	text = codeField.ReplaceAllString(text, "${1}"+redacted)
+	text = secretField.ReplaceAllString(text, "${1}"+redacted)
+	return r.replace.Replace(text)
+}
