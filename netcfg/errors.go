@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// Field names of the assignment that a FieldError can carry.
+// Paths of the assignment's fields that a FieldError can carry. FieldVPCCIDRs is
+// followed by the index of the value, as in network.vpc_cidrs[1].
 const (
-	FieldNIC             = "nic"
-	FieldVPCCIDRs        = "vpc_cidrs"
-	FieldVPNServers      = "vpn_servers"
-	FieldRemoteNodeCIDRs = "remote_node_cidrs"
+	FieldNIC        = "network.nic"
+	FieldVPCCIDRs   = "network.vpc_cidrs"
+	FieldVPNServers = "network.vpn_servers"
 )
 
 // FieldError says why one value of an assignment cannot be applied on this host.
 // It is found with errors.As; FieldErrors lists all that an error holds.
 type FieldError struct {
-	// Field is one of the Field… constants.
+	// Field is a Field… constant, with an index where it is a list's value.
 	Field string
 	// Value is the refused value as the operator wrote it.
 	Value string
@@ -29,11 +29,24 @@ type FieldError struct {
 
 // Error gives field, value, reason and next action in one line.
 func (e *FieldError) Error() string {
-	text := fmt.Sprintf("cannot use %s %s: %s", e.Field, e.Value, e.Reason)
+	text := fmt.Sprintf("cannot use %s %s: %s", e.noun(), e.Value, e.Reason)
 	if e.Action != "" {
 		text += "; " + e.Action
 	}
 	return text
+}
+
+// noun is what people call the field.
+func (e *FieldError) noun() string {
+	switch {
+	case e.Field == FieldNIC:
+		return "NIC"
+	case e.Field == FieldVPNServers:
+		return "VPN server"
+	case strings.HasPrefix(e.Field, FieldVPCCIDRs):
+		return "VPC CIDR"
+	}
+	return e.Field
 }
 
 // SelectionError says that no NIC could be selected and holds every candidate

@@ -2,7 +2,6 @@ package netcfg
 
 import (
 	"net/netip"
-	"regexp"
 	"strings"
 )
 
@@ -27,8 +26,12 @@ func tunnelPrefixes() []string {
 	return []string{"tun", "tap", "wg", "ppp", "tailscale", "zt", "nebula", "ipsec", "utun"}
 }
 
-// dockerBridge is the name of a bridge that Docker made for a user's network.
-var dockerBridge = regexp.MustCompile(`^br-[0-9a-f]{12}$`)
+// isDockerBridge knows the names of bridges that Docker makes for users' networks:
+// br- and twelve hexadecimal digits.
+func isDockerBridge(name string) bool {
+	digits, ok := strings.CutPrefix(name, "br-")
+	return ok && len(digits) == 12 && strings.Trim(digits, "0123456789abcdef") == ""
+}
 
 // notForAuto says why auto selection must not pick the link: it belongs to a
 // container runtime, is a tunnel, or is no NIC at all. "" means that it may.
@@ -46,7 +49,7 @@ func notForAuto(inv Inventory, l Link) string {
 			return "is container-owned (named like " + p + "*)"
 		}
 	}
-	if l.Kind == "bridge" && dockerBridge.MatchString(l.Name) {
+	if l.Kind == "bridge" && isDockerBridge(l.Name) {
 		return "is container-owned (a docker network's bridge)"
 	}
 	if isTunnel(l) {

@@ -34,12 +34,13 @@ func PlanRoutes(inv Inventory, sel Selection, intent RouteIntent) ([]Route, erro
 	}
 	seen := make(map[netip.Prefix]bool)
 	var routes []Route
-	for _, cidr := range intent.VPCCIDRs {
+	for i, cidr := range intent.VPCCIDRs {
 		if seen[cidr] {
 			continue
 		}
 		seen[cidr] = true
 		if e := refuseCIDR(inv, intent.VPNServer, cidr); e != nil {
+			e.Field = fmt.Sprintf("%s[%d]", FieldVPCCIDRs, i)
 			errs = append(errs, e)
 			continue
 		}
