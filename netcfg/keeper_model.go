@@ -50,8 +50,8 @@ func (m *model) explain(r Route, err error) error {
 		}
 	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("cannot install route %s: %w; run with CAP_NET_ADMIN", r, err)
-	case errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.ENODEV):
-		return fmt.Errorf("cannot install route %s: the link is down or gone: %w; it is installed when the link returns", r, err)
+	case errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EINVAL):
+		return fmt.Errorf("cannot install route %s: its link is down or gone, or has lost its address: %w; it is installed when that returns", r, err)
 	}
 	return fmt.Errorf("cannot install route %s: %w", r, err)
 }
