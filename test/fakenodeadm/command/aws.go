@@ -1,0 +1,153 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// awsClient asks the AWS services that init needs, with the error texts of the AWS SDK.
+type awsClient struct {
+	*run
+	cfg       *nodeConfig
+	accessKey string
+}
+
+// endpoint honours AWS_ENDPOINT_URL_<SERVICE> and AWS_ENDPOINT_URL.
+func (a *awsClient) endpoint(service string) string {
+	for _, name := range []string{"AWS_ENDPOINT_URL_" + strings.ToUpper(service), "AWS_ENDPOINT_URL"} {
+		if v := a.getenv(name); v != "" {
+			return strings.TrimSuffix(v, "/")
+		}
+	}
+	host := map[string]string{"ECR": "api.ecr"}[service]
+	if host == "" {
+		host = strings.ToLower(service)
+	}
+	return fmt.Sprintf("https://%s.%s.amazonaws.com", host, a.cfg.Spec.Cluster.Region)
+}
+
+// credentials runs the credential process of the profile once: the signing helper that install placed.
+func (a *awsClient) credentials(ctx context.Context) error {
+	if a.accessKey != "" {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, a.path(signingHelperPath), helperArgs(a.cfg)...)
+	cmd.Env = a.Env
+	out, err := cmd.Output()
+	var creds struct{ AccessKeyId string }
+	if err == nil {
+		err = json.Unmarshal(out, &creds)
+	}
+	if err != nil {
+		return fmt.Errorf("get identity: get credentials: failed to refresh cached credentials, process provider error: error in credential_process: %w", err)
+	}
+	a.accessKey = creds.AccessKeyId
+	return nil
+}
+
+func (a *awsClient) get(ctx context.Context, service, operation, path string) ([]byte, error) {
+	return a.do(ctx, service, operation, func() (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodGet, a.endpoint(service)+path, nil)
+	})
+}
+
+const maxAttempts = 3
+
+// do sends the request up to three times while nothing answers; an answer with an error code is final.
+func (a *awsClient) do(ctx context.Context, service, operation string, build func() (*http.Request, error)) ([]byte, error) {
+	prefix := fmt.Sprintf("operation error %s: %s, ", service, operation)
+	if err := a.credentials(ctx); err != nil {
+		return nil, fmt.Errorf("%s%w", prefix, err)
+	}
+	var last error
+	for attempt := 0; attempt < maxAttempts; attempt++ {
+		if attempt > 0 && !a.sleep(ctx, 2*time.Second) {
+			return nil, ctx.Err()
+		}
+		req, err := build()
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("User-Agent", "aws-sdk-go-v2/1.0 fakenodeadm")
+		req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/20250101/%s/%s/aws4_request, SignedHeaders=host, Signature=standin",
+			a.accessKey, a.cfg.Spec.Cluster.Region, strings.ToLower(service)))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			last = err
+			continue
+		}
+		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		resp.Body.Close()
+		if err != nil {
+			last = err
+			continue
+		}
+		if resp.StatusCode >= 300 {
+			code, message := apiError(resp, body)
+			return nil, fmt.Errorf("%shttps response error StatusCode: %d, RequestID: , api error %s: %s", prefix, resp.StatusCode, code, message)
+		}
+		return body, nil
+	}
+	return nil, fmt.Errorf("%sexceeded maximum number of attempts, %d, https response error StatusCode: 0, RequestID: , request send failed, %w",
+		prefix, maxAttempts, last)
+}
+
+// apiError reads the error of either protocol: JSON or XML.
+func apiError(resp *http.Response, body []byte) (code, message string) {
+	var j struct {
+		Type    string `json:"__type"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &j) == nil && (j.Type != "" || j.Message != "") {
+		return j.Type, j.Message
+	}
+	var x struct {
+		Error struct{ Code, Message string }
+	}
+	if xml.Unmarshal(body, &x) == nil && x.Error.Code != "" {
+		return x.Error.Code, x.Error.Message
+	}
+	return resp.Status, string(body)
+}
+
+// callerIdentity returns the ARN that STS sees.
+func (a *awsClient) callerIdentity(ctx context.Context) (string, error) {
+	body, err := a.do(ctx, "STS", "GetCallerIdentity", func() (*http.Request, error) {
+		form := "Action=GetCallerIdentity&Version=2011-06-15"
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.endpoint("STS")+"/", strings.NewReader(form))
+		if err == nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		return req, err
+	})
+	if err != nil {
+		return "", err
+	}
+	var out struct {
+		Result struct{ Arn string } `xml:"GetCallerIdentityResult"`
+	}
+	if err := xml.Unmarshal(body, &out); err != nil {
+		return "", fmt.Errorf("cannot read the answer to GetCallerIdentity: %w", err)
+	}
+	return out.Result.Arn, nil
+}
+
+func (a *awsClient) ecrToken(ctx context.Context) error {
+	_, err := a.do(ctx, "ECR", "GetAuthorizationToken", func() (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.endpoint("ECR")+"/", bytes.NewReader([]byte("{}")))
+		if err == nil {
+			req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+			req.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken")
+		}
+		return req, err
+	})
+	return err
+}

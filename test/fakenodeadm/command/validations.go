@@ -1,0 +1,257 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// check is one validation of init. Its remediation goes into the log beside the error.
+type check struct {
+	skip, name, message string
+	// needsCluster leaves it out, silently, when NodeConfig itself gave the cluster's details.
+	needsCluster bool
+	run          func(context.Context) error
+	remediation  string
+	// warnOnly reports a finding without failing.
+	warnOnly bool
+}
+
+const troubleshooting = "https://docs.aws.amazon.com/eks/latest/userguide/hybrid-nodes-troubleshooting.html"
+
+func (i *initRun) checks() []check {
+	return []check{
+		{skip: "iam-ra-api-network", name: "iam-roles-anywhere-endpoint-access", message: "Validating access to AWS IAM Roles Anywhere API endpoint",
+			run: i.rolesAnywhereReachable, remediation: "Ensure your network configuration allows the node to access the AWS IAM Roles Anywhere API endpoint."},
+		{skip: "aws-auth-validation", name: "sts-authentication", message: "Validating authentication against AWS",
+			run:         func(ctx context.Context) error { _, err := i.aws.callerIdentity(ctx); return err },
+			remediation: "Check your AWS configuration and ensure you can obtain valid AWS credentials."},
+		{skip: "node-ip-validation", name: "network-interface-validation", message: "Validating hybrid node network interface", needsCluster: true,
+			run: i.nodeIPInRemoteNetworks, remediation: "Ensure the node IP is within the configured remote network CIDR blocks. Update the remote network " +
+				"configuration in the EKS cluster or adjust the node's network configuration. See " + troubleshooting},
+		{skip: "kubelet-cert-validation", name: "kubernetes-kubelet-certificate", message: "Validating kubelet server certificate",
+			run: i.kubeletCertificate, remediation: "Remove the kubelet server certificate and run init again."},
+		{skip: "kubelet-version-skew-validation", name: "kubelet-version-skew-validation", message: "Validating kubelet version skew", needsCluster: true,
+			run: i.versionSkew, remediation: "Install a kubelet that is not newer than the cluster and at most three minor versions older."},
+		{skip: "k8s-endpoint-network-validation", name: "kubernetes-endpoint-access", message: "Validating access to Kubernetes API endpoint",
+			run: i.apiReachable, remediation: "Ensure your network configuration allows the node to access the Kubernetes API endpoint."},
+		{skip: "proxy-validation", name: "proxy-configuration", message: "Validating proxy configuration on the hybrid node",
+			run: i.proxy, remediation: "Run the node on a supported operating system or remove the proxy."},
+		{skip: "node-inactive-validation", name: "node-inactive-validation", message: "Validating that the node is inactive", warnOnly: true,
+			run: i.inactive, remediation: "Ensure the hybrid node is made inactive by running 'nodeadm uninstall' before attaching to the EKS cluster"},
+		{skip: "cluster-access-validation", name: "cluster-access-validation", message: "Validating cluster access through EKS access entry", needsCluster: true,
+			run: i.clusterAccess, remediation: "Ensure your EKS cluster has at least one access entry with the hybrid node IAM role as principal."},
+	}
+}
+
+// validations runs them all, and fails at the end with what they found.
+func (i *initRun) validations(ctx context.Context) error {
+	if err := i.phase(ctx, "validations"); err != nil {
+		return err
+	}
+	var found []error
+	for _, c := range i.checks() {
+		if i.skip(c.skip) || c.needsCluster && !i.described {
+			continue
+		}
+		if err := i.validation(ctx, c); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			found = append(found, err)
+		}
+	}
+	if err := errors.Join(found...); err != nil {
+		i.log.err("hybrid/hybrid.go:154", "Hybrid node validation failures detected", "error", err.Error())
+		return err
+	}
+	i.log.info("hybrid/hybrid.go:158", "All hybrid node validations passed successfully")
+	return nil
+}
+
+func (i *initRun) validation(ctx context.Context, c check) error {
+	i.log.info("validation/logger_printer.go:36", "Starting validation", "validation", c.name, "message", c.message)
+	err := c.run(ctx)
+	switch {
+	case err == nil:
+		i.log.info("validation/logger_printer.go:48", "Validation passed", "validation", c.name)
+		return nil
+	case c.warnOnly:
+		i.log.line("warn", "validation/logger_printer.go:80", "Validation failed",
+			fields{"validation", c.name, "error", err.Error(), "remediation", c.remediation})
+		return nil
+	}
+	i.log.err("validation/logger_printer.go:98", "Validation failed", "validation", c.name, "error", err.Error(), "remediation", c.remediation)
+	return err
+}
+
+// dial tries until ten seconds of lab time are over.
+func (i *initRun) dial(ctx context.Context, rawURL string) error {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return err
+	}
+	addr := u.Host
+	if u.Port() == "" {
+		addr = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80"}[u.Scheme]+map[string]string{"https": "443"}[u.Scheme])
+	}
+	end := time.Now().Add(i.Settings.Scale(10 * time.Second))
+	for {
+		d := net.Dialer{Deadline: end}
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		if !time.Now().Before(end) {
+			return fmt.Errorf("context deadline exceeded while retrying: dialing %s: %w", addr, err)
+		}
+		if !i.sleep(ctx, time.Second) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (i *initRun) rolesAnywhereReachable(ctx context.Context) error {
+	return i.dial(ctx, i.aws.endpoint("RolesAnywhere"))
+}
+
+func (i *initRun) apiReachable(ctx context.Context) error {
+	return i.dial(ctx, i.cfg.Spec.Cluster.APIServerEndpoint)
+}
+
+// nodeIP finds the address as the real program does: one word --node-ip=X, else the name, else the default route's interface.
+func (i *initRun) nodeIP() (net.IP, error) {
+	if text := flagValue(i.cfg.Spec.Kubelet.Flags, "node-ip"); text != "" {
+		ip := net.ParseIP(text)
+		switch {
+		case ip == nil:
+			return nil, fmt.Errorf("invalid ip %s in --node-ip flag. only 1 IPv4 address is allowed", text)
+		case ip.To4() == nil:
+			return nil, fmt.Errorf("invalid IPv6 address %s in --node-ip flag. only IPv4 is supported", text)
+		}
+		return ip, nil
+	}
+	if ips, err := i.LookupIP(i.cfg.Spec.Hybrid.RolesAnywhere.NodeName); err == nil {
+		for _, ip := range ips {
+			if ip.To4() != nil && ip.IsGlobalUnicast() {
+				return ip, nil
+			}
+		}
+	}
+	return i.DefaultIP()
+}
+
+func (i *initRun) nodeIPInRemoteNetworks(context.Context) error {
+	ip, err := i.nodeIP()
+	if err != nil {
+		return err
+	}
+	for _, cidr := range i.remote {
+		if _, n, err := net.ParseCIDR(cidr); err == nil && n.Contains(ip) {
+			return nil
+		}
+	}
+	return fmt.Errorf("node IP %s is not in any of the remote network CIDR blocks: %s. See %s or use --skip node-ip-validation", ip, i.remote, troubleshooting)
+}
+
+func (i *initRun) kubeletCertificate(context.Context) error {
+	raw, err := os.ReadFile(i.path("/var/lib/kubelet/pki/kubelet-server-current.pem"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := certificateUsable(raw); err != nil {
+		return fmt.Errorf("validating kubelet certificate: %w", err)
+	}
+	return nil
+}
+
+// versionSkew: a kubelet may be up to three minor versions older than the cluster and never newer.
+func (i *initRun) versionSkew(ctx context.Context) error {
+	version, err := i.kubeletVersion(ctx)
+	if err != nil {
+		return err
+	}
+	kubelet, server := minorOf(version), minorOf(i.clusterMinor)
+	if kubelet > server || server-kubelet > 3 {
+		return fmt.Errorf("kubelet version %s is not compatible with the cluster's version %s", version, i.clusterMinor)
+	}
+	return nil
+}
+
+func minorOf(version string) int {
+	parts := strings.Split(strings.TrimPrefix(version, "v"), ".")
+	if len(parts) < 2 {
+		return -1
+	}
+	n, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// proxy refuses operating systems whose package manager it does not know, once a proxy is configured.
+func (i *initRun) proxy(context.Context) error {
+	if i.getenv("HTTP_PROXY") == "" && i.getenv("HTTPS_PROXY") == "" {
+		return nil
+	}
+	switch id := i.osID(); id {
+	case "ubuntu", "rhel", "amzn":
+		return nil
+	default:
+		return fmt.Errorf("unsupported operating system for the proxy configuration: %s", id)
+	}
+}
+
+func (r *run) osID() string {
+	raw, err := os.ReadFile(r.path("/etc/os-release"))
+	if err != nil {
+		return ""
+	}
+	for _, line := range strings.Split(string(raw), "\n") {
+		if v, ok := strings.CutPrefix(line, "ID="); ok {
+			return strings.Trim(v, `"`)
+		}
+	}
+	return ""
+}
+
+func (i *initRun) inactive(context.Context) error {
+	if i.exists(kubeletEnvironment) {
+		return fmt.Errorf("kubelet args environment file %s exists", kubeletEnvironment)
+	}
+	return nil
+}
+
+// clusterAccess looks for an access entry whose ARN contains the caller's role name.
+func (i *initRun) clusterAccess(ctx context.Context) error {
+	arn, err := i.aws.callerIdentity(ctx)
+	if err != nil {
+		return err
+	}
+	body, err := i.aws.get(ctx, "EKS", "ListAccessEntries", "/clusters/"+i.cfg.Spec.Cluster.Name+"/access-entries")
+	if err != nil {
+		return err
+	}
+	var out struct{ AccessEntries []string }
+	if err := json.Unmarshal(body, &out); err != nil {
+		return err
+	}
+	role := strings.Split(arn+"//", "/")[1]
+	for _, entry := range out.AccessEntries {
+		if strings.Contains(entry, role) {
+			return nil
+		}
+	}
+	return errors.New("missing access entry with Hybrid Node role principal")
+}
