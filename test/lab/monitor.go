@@ -77,3 +77,17 @@ func (m *RouteMonitor) Repair(ctx context.Context) (time.Duration, error) {
 
 // Close ends the monitor.
 func (m *RouteMonitor) Close() { close(m.done) }
+
+// Added waits until the route is added and returns when that was.
+func (m *RouteMonitor) Added(ctx context.Context) (time.Time, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return time.Time{}, fmt.Errorf("route %s was not added", m.dst)
+		case event := <-m.updates:
+			if event.added {
+				return event.at, nil
+			}
+		}
+	}
+}

@@ -178,3 +178,9 @@ func (s *Site) Close() error {
 	// The init has removed both already, unless it was killed itself.
 	return errors.Join(removeSiteCgroups(s.Name), os.RemoveAll(s.Folder))
 }
+
+// Lookup finds a host by its name.
+func (s *Site) Lookup(name string) (*Host, bool) {
+	h, ok := s.hosts[name]
+	return h, ok
+}
