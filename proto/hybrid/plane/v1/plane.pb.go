@@ -676,6 +676,89 @@ func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
 	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{11}
 }
 
+// ProvisionRequest names a host.
+type ProvisionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the EdgeHost.
+	HostId        string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionRequest) Reset() {
+	*x = ProvisionRequest{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionRequest) ProtoMessage() {}
+
+func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
+func (*ProvisionRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ProvisionRequest) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+// ProvisionResponse confirms that provisioning will be tried again.
+type ProvisionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionResponse) Reset() {
+	*x = ProvisionResponse{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionResponse) ProtoMessage() {}
+
+func (x *ProvisionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionResponse.ProtoReflect.Descriptor instead.
+func (*ProvisionResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{13}
+}
+
 var File_hybrid_plane_v1_plane_proto protoreflect.FileDescriptor
 
 const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
@@ -710,19 +793,23 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\x06ca_pin\x18\x03 \x01(\tR\x05caPin\"(\n" +
 	"\x12RevokeTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x15\n" +
-	"\x13RevokeTokenResponse*\x83\x01\n" +
+	"\x13RevokeTokenResponse\"+\n" +
+	"\x10ProvisionRequest\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\"\x13\n" +
+	"\x11ProvisionResponse*\x83\x01\n" +
 	"\fApplyOutcome\x12\x1d\n" +
 	"\x19APPLY_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15APPLY_OUTCOME_CREATED\x10\x01\x12\x1c\n" +
 	"\x18APPLY_OUTCOME_CONFIGURED\x10\x02\x12\x1b\n" +
-	"\x17APPLY_OUTCOME_UNCHANGED\x10\x032\xdc\x03\n" +
+	"\x17APPLY_OUTCOME_UNCHANGED\x10\x032\xb0\x04\n" +
 	"\fPlaneService\x12F\n" +
 	"\x05Apply\x12\x1d.hybrid.plane.v1.ApplyRequest\x1a\x1e.hybrid.plane.v1.ApplyResponse\x12@\n" +
 	"\x03Get\x12\x1b.hybrid.plane.v1.GetRequest\x1a\x1c.hybrid.plane.v1.GetResponse\x12C\n" +
 	"\x04List\x12\x1c.hybrid.plane.v1.ListRequest\x1a\x1d.hybrid.plane.v1.ListResponse\x12I\n" +
 	"\x06Delete\x12\x1e.hybrid.plane.v1.DeleteRequest\x1a\x1f.hybrid.plane.v1.DeleteResponse\x12X\n" +
 	"\vCreateToken\x12#.hybrid.plane.v1.CreateTokenRequest\x1a$.hybrid.plane.v1.CreateTokenResponse\x12X\n" +
-	"\vRevokeToken\x12#.hybrid.plane.v1.RevokeTokenRequest\x1a$.hybrid.plane.v1.RevokeTokenResponseB+Z)hybridagent/proto/hybrid/plane/v1;planev1b\x06proto3"
+	"\vRevokeToken\x12#.hybrid.plane.v1.RevokeTokenRequest\x1a$.hybrid.plane.v1.RevokeTokenResponse\x12R\n" +
+	"\tProvision\x12!.hybrid.plane.v1.ProvisionRequest\x1a\".hybrid.plane.v1.ProvisionResponseB+Z)hybridagent/proto/hybrid/plane/v1;planev1b\x06proto3"
 
 var (
 	file_hybrid_plane_v1_plane_proto_rawDescOnce sync.Once
@@ -737,7 +824,7 @@ func file_hybrid_plane_v1_plane_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_plane_v1_plane_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hybrid_plane_v1_plane_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_hybrid_plane_v1_plane_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_hybrid_plane_v1_plane_proto_goTypes = []any{
 	(ApplyOutcome)(0),           // 0: hybrid.plane.v1.ApplyOutcome
 	(*ApplyRequest)(nil),        // 1: hybrid.plane.v1.ApplyRequest
@@ -752,30 +839,34 @@ var file_hybrid_plane_v1_plane_proto_goTypes = []any{
 	(*CreateTokenResponse)(nil), // 10: hybrid.plane.v1.CreateTokenResponse
 	(*RevokeTokenRequest)(nil),  // 11: hybrid.plane.v1.RevokeTokenRequest
 	(*RevokeTokenResponse)(nil), // 12: hybrid.plane.v1.RevokeTokenResponse
-	(*Resource)(nil),            // 13: hybrid.plane.v1.Resource
-	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
+	(*ProvisionRequest)(nil),    // 13: hybrid.plane.v1.ProvisionRequest
+	(*ProvisionResponse)(nil),   // 14: hybrid.plane.v1.ProvisionResponse
+	(*Resource)(nil),            // 15: hybrid.plane.v1.Resource
+	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
 }
 var file_hybrid_plane_v1_plane_proto_depIdxs = []int32{
-	13, // 0: hybrid.plane.v1.ApplyRequest.resource:type_name -> hybrid.plane.v1.Resource
-	13, // 1: hybrid.plane.v1.ApplyResponse.resource:type_name -> hybrid.plane.v1.Resource
+	15, // 0: hybrid.plane.v1.ApplyRequest.resource:type_name -> hybrid.plane.v1.Resource
+	15, // 1: hybrid.plane.v1.ApplyResponse.resource:type_name -> hybrid.plane.v1.Resource
 	0,  // 2: hybrid.plane.v1.ApplyResponse.outcome:type_name -> hybrid.plane.v1.ApplyOutcome
-	13, // 3: hybrid.plane.v1.GetResponse.resource:type_name -> hybrid.plane.v1.Resource
-	13, // 4: hybrid.plane.v1.ListResponse.resources:type_name -> hybrid.plane.v1.Resource
-	14, // 5: hybrid.plane.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	15, // 3: hybrid.plane.v1.GetResponse.resource:type_name -> hybrid.plane.v1.Resource
+	15, // 4: hybrid.plane.v1.ListResponse.resources:type_name -> hybrid.plane.v1.Resource
+	16, // 5: hybrid.plane.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
 	1,  // 6: hybrid.plane.v1.PlaneService.Apply:input_type -> hybrid.plane.v1.ApplyRequest
 	3,  // 7: hybrid.plane.v1.PlaneService.Get:input_type -> hybrid.plane.v1.GetRequest
 	5,  // 8: hybrid.plane.v1.PlaneService.List:input_type -> hybrid.plane.v1.ListRequest
 	7,  // 9: hybrid.plane.v1.PlaneService.Delete:input_type -> hybrid.plane.v1.DeleteRequest
 	9,  // 10: hybrid.plane.v1.PlaneService.CreateToken:input_type -> hybrid.plane.v1.CreateTokenRequest
 	11, // 11: hybrid.plane.v1.PlaneService.RevokeToken:input_type -> hybrid.plane.v1.RevokeTokenRequest
-	2,  // 12: hybrid.plane.v1.PlaneService.Apply:output_type -> hybrid.plane.v1.ApplyResponse
-	4,  // 13: hybrid.plane.v1.PlaneService.Get:output_type -> hybrid.plane.v1.GetResponse
-	6,  // 14: hybrid.plane.v1.PlaneService.List:output_type -> hybrid.plane.v1.ListResponse
-	8,  // 15: hybrid.plane.v1.PlaneService.Delete:output_type -> hybrid.plane.v1.DeleteResponse
-	10, // 16: hybrid.plane.v1.PlaneService.CreateToken:output_type -> hybrid.plane.v1.CreateTokenResponse
-	12, // 17: hybrid.plane.v1.PlaneService.RevokeToken:output_type -> hybrid.plane.v1.RevokeTokenResponse
-	12, // [12:18] is the sub-list for method output_type
-	6,  // [6:12] is the sub-list for method input_type
+	13, // 12: hybrid.plane.v1.PlaneService.Provision:input_type -> hybrid.plane.v1.ProvisionRequest
+	2,  // 13: hybrid.plane.v1.PlaneService.Apply:output_type -> hybrid.plane.v1.ApplyResponse
+	4,  // 14: hybrid.plane.v1.PlaneService.Get:output_type -> hybrid.plane.v1.GetResponse
+	6,  // 15: hybrid.plane.v1.PlaneService.List:output_type -> hybrid.plane.v1.ListResponse
+	8,  // 16: hybrid.plane.v1.PlaneService.Delete:output_type -> hybrid.plane.v1.DeleteResponse
+	10, // 17: hybrid.plane.v1.PlaneService.CreateToken:output_type -> hybrid.plane.v1.CreateTokenResponse
+	12, // 18: hybrid.plane.v1.PlaneService.RevokeToken:output_type -> hybrid.plane.v1.RevokeTokenResponse
+	14, // 19: hybrid.plane.v1.PlaneService.Provision:output_type -> hybrid.plane.v1.ProvisionResponse
+	13, // [13:20] is the sub-list for method output_type
+	6,  // [6:13] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -793,7 +884,7 @@ func file_hybrid_plane_v1_plane_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_plane_v1_plane_proto_rawDesc), len(file_hybrid_plane_v1_plane_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

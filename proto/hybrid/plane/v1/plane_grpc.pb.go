@@ -25,6 +25,7 @@ const (
 	PlaneService_Delete_FullMethodName      = "/hybrid.plane.v1.PlaneService/Delete"
 	PlaneService_CreateToken_FullMethodName = "/hybrid.plane.v1.PlaneService/CreateToken"
 	PlaneService_RevokeToken_FullMethodName = "/hybrid.plane.v1.PlaneService/RevokeToken"
+	PlaneService_Provision_FullMethodName   = "/hybrid.plane.v1.PlaneService/Provision"
 )
 
 // PlaneServiceClient is the client API for PlaneService service.
@@ -47,6 +48,9 @@ type PlaneServiceClient interface {
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
 	// RevokeToken ends a token; hosts that used it keep their identity.
 	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error)
+	// Provision has the failed provisioning of a host tried again as soon as the
+	// host is ready for it; FAILED_PRECONDITION where none has failed.
+	Provision(ctx context.Context, in *ProvisionRequest, opts ...grpc.CallOption) (*ProvisionResponse, error)
 }
 
 type planeServiceClient struct {
@@ -117,6 +121,16 @@ func (c *planeServiceClient) RevokeToken(ctx context.Context, in *RevokeTokenReq
 	return out, nil
 }
 
+func (c *planeServiceClient) Provision(ctx context.Context, in *ProvisionRequest, opts ...grpc.CallOption) (*ProvisionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProvisionResponse)
+	err := c.cc.Invoke(ctx, PlaneService_Provision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PlaneServiceServer is the server API for PlaneService service.
 // All implementations must embed UnimplementedPlaneServiceServer
 // for forward compatibility.
@@ -137,6 +151,9 @@ type PlaneServiceServer interface {
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
 	// RevokeToken ends a token; hosts that used it keep their identity.
 	RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error)
+	// Provision has the failed provisioning of a host tried again as soon as the
+	// host is ready for it; FAILED_PRECONDITION where none has failed.
+	Provision(context.Context, *ProvisionRequest) (*ProvisionResponse, error)
 	mustEmbedUnimplementedPlaneServiceServer()
 }
 
@@ -164,6 +181,9 @@ func (UnimplementedPlaneServiceServer) CreateToken(context.Context, *CreateToken
 }
 func (UnimplementedPlaneServiceServer) RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeToken not implemented")
+}
+func (UnimplementedPlaneServiceServer) Provision(context.Context, *ProvisionRequest) (*ProvisionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Provision not implemented")
 }
 func (UnimplementedPlaneServiceServer) mustEmbedUnimplementedPlaneServiceServer() {}
 func (UnimplementedPlaneServiceServer) testEmbeddedByValue()                      {}
@@ -294,6 +314,24 @@ func _PlaneService_RevokeToken_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PlaneService_Provision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProvisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlaneServiceServer).Provision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PlaneService_Provision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlaneServiceServer).Provision(ctx, req.(*ProvisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PlaneService_ServiceDesc is the grpc.ServiceDesc for PlaneService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -324,6 +362,10 @@ var PlaneService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeToken",
 			Handler:    _PlaneService_RevokeToken_Handler,
+		},
+		{
+			MethodName: "Provision",
+			Handler:    _PlaneService_Provision_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,0 +1,61 @@
+package api
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"hybridagent/plane/store"
+	planev1 "hybridagent/proto/hybrid/plane/v1"
+)
+
+// present is a resource as operators see it: secrets removed, status filled in.
+func (s *Server) present(w world, r *planev1.Resource) *planev1.Resource {
+	c := proto.CloneOf(r)
+	for _, field := range store.SecretFields(c) {
+		*field = ""
+	}
+	switch c.GetKind() {
+	case store.KindHost:
+		if st := s.fleet.HostStatus(c.GetMetadata().GetName()); st != nil {
+			c.Status = &planev1.Resource_EdgeHostStatus{EdgeHostStatus: st}
+		}
+	case store.KindPool:
+		c.Status = &planev1.Resource_NodePoolStatus{NodePoolStatus: s.fleet.PoolStatus(c.GetNodePool())}
+	case store.KindProfile:
+		c.Status = &planev1.Resource_HybridProfileStatus{HybridProfileStatus: &planev1.HybridProfileStatus{InUse: inUse(w, c)}}
+	}
+	return c
+}
+
+func inUse(w world, profile *planev1.Resource) []string {
+	var out []string
+	for _, pool := range w.kind(store.KindPool) {
+		p := pool.GetNodePool()
+		if p.GetProfile() == profile.GetMetadata().GetName() && p.GetProfileVersion() == profile.GetHybridProfile().GetVersion() {
+			out = append(out, pool.GetMetadata().GetName())
+		}
+	}
+	return out
+}
+
+// sortProfiles orders by name, then by version as numbers.
+func sortProfiles(list []*planev1.Resource) {
+	slices.SortFunc(list, func(a, b *planev1.Resource) int {
+		return cmp.Or(
+			cmp.Compare(a.GetMetadata().GetName(), b.GetMetadata().GetName()),
+			compareVersions(a.GetHybridProfile().GetVersion(), b.GetHybridProfile().GetVersion()),
+		)
+	})
+}
+
+func compareVersions(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(x, y string) int {
+		m, _ := strconv.Atoi(x)
+		n, _ := strconv.Atoi(y)
+		return cmp.Compare(m, n)
+	})
+}

@@ -1,0 +1,32 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"hybridagent/plane/auth"
+	"hybridagent/plane/rollout"
+	"hybridagent/plane/store"
+	planev1 "hybridagent/proto/hybrid/plane/v1"
+)
+
+// Provision has a failed provisioning tried again.
+func (s *Server) Provision(ctx context.Context, req *planev1.ProvisionRequest) (*planev1.ProvisionResponse, error) {
+	if s.fleet.HostStatus(req.GetHostId()) == nil {
+		return nil, status.Errorf(codes.NotFound, "%s %q does not exist", store.KindHost, req.GetHostId())
+	}
+	err := s.ops.Retry(ctx, req.GetHostId())
+	switch {
+	case errors.Is(err, rollout.ErrNothingToRetry):
+		return nil, status.Errorf(codes.FailedPrecondition, "host %q: %v; provisioning begins by itself once the host is in a pool and ready", req.GetHostId(), err)
+	case err != nil:
+		return nil, unavailable(err)
+	}
+	operator, _ := auth.Operator(ctx)
+	s.log.Info("provisioning is tried again", zap.String("operator", operator), zap.String("host_id", req.GetHostId()))
+	return &planev1.ProvisionResponse{}, nil
+}

@@ -1,0 +1,167 @@
+package api
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"hybridagent/plane/compile"
+	"hybridagent/plane/store"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	planev1 "hybridagent/proto/hybrid/plane/v1"
+)
+
+// world is every resource at one revision, by key.
+type world map[string]*planev1.Resource
+
+func (w world) get(kind, name string) *planev1.Resource { return w[store.ResourceKey(kind, name)] }
+
+// kind answers the resources of a kind, ordered by key.
+func (w world) kind(kind string) []*planev1.Resource {
+	var keys []string
+	for k := range w {
+		if strings.HasPrefix(k, store.ResourceKey(kind, "")) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	out := make([]*planev1.Resource, 0, len(keys))
+	for _, k := range keys {
+		out = append(out, w[k])
+	}
+	return out
+}
+
+// pool checks a pool against what it refers to and against the other pools.
+func (s *Server) crossCheckPool(v *violations, w world, r *planev1.Resource) {
+	p := r.GetNodePool()
+	cluster := w.get(store.KindCluster, p.GetCluster())
+	if cluster == nil {
+		v.add("spec.cluster", "HybridCluster %q does not exist", p.GetCluster())
+	}
+	if w.get(store.KindProfile, store.ProfileName(p.GetProfile(), p.GetProfileVersion())) == nil {
+		v.add("spec.profileVersion", "%s", missingProfile(w, p))
+	}
+	taken := map[string]string{}
+	for _, other := range w.kind(store.KindPool) {
+		if other.GetMetadata().GetName() == r.GetMetadata().GetName() {
+			continue
+		}
+		for _, h := range other.GetNodePool().GetHosts() {
+			taken[h.GetHostId()] = other.GetMetadata().GetName()
+		}
+	}
+	for i, h := range p.GetHosts() {
+		path := fmt.Sprintf("spec.hosts[%d]", i)
+		if pool, ok := taken[h.GetHostId()]; ok {
+			v.add(path+".hostId", "host %s is in NodePool %s already; a host is in one pool at most", h.GetHostId(), pool)
+		}
+		if cluster != nil {
+			s.hostInCluster(v, path, cluster.GetHybridCluster(), h)
+		}
+		s.hostHasNIC(v, path, h)
+		s.hostHasArchitecture(v, path, p.GetArchitecture(), h)
+	}
+}
+
+func missingProfile(w world, p *planev1.NodePoolSpec) string {
+	var versions []string
+	for _, r := range w.kind(store.KindProfile) {
+		if r.GetMetadata().GetName() == p.GetProfile() {
+			versions = append(versions, r.GetHybridProfile().GetVersion())
+		}
+	}
+	if len(versions) == 0 {
+		return fmt.Sprintf("HybridProfile %q does not exist", p.GetProfile())
+	}
+	return fmt.Sprintf("HybridProfile %q has no version %q; it has %s", p.GetProfile(), p.GetProfileVersion(), strings.Join(versions, ", "))
+}
+
+// hostInCluster: the name of a Roles Anywhere node is the host ID, and nodeadm
+// checks no name; and a VPN server inside the VPC could be reached only through
+// itself.
+func (s *Server) hostInCluster(v *violations, path string, c *planev1.HybridClusterSpec, h *planev1.PoolHost) {
+	if c.GetAccessManagement().GetIamRolesAnywhere() != nil && !s.rules.label.MatchString(h.GetHostId()) {
+		v.add(path+".hostId", "host ID %q cannot be a node name, which IAM Roles Anywhere asks for: it must be a lowercase DNS label of at most 63 characters; enrol the host under another ID", h.GetHostId())
+	}
+	for i, server := range h.GetVpnServers() {
+		addr, err := ipv4(server)
+		if err != nil {
+			continue
+		}
+		for _, text := range c.GetVpcCidrs() {
+			if p, err := netip.ParsePrefix(text); err == nil && p.Contains(addr) {
+				v.add(fmt.Sprintf("%s.vpnServers[%d]", path, i), "%s lies inside VPC CIDR %s, which is to be reached through it; give the VPN server's address on the site's network", addr, p)
+			}
+		}
+	}
+}
+
+// hostHasNIC checks a NIC by name against what the host reported; a host that
+// has not reported yet will check it itself.
+func (s *Server) hostHasNIC(v *violations, path string, h *planev1.PoolHost) {
+	nics := s.fleet.HostStatus(h.GetHostId()).GetInventory().GetNics()
+	if h.GetNic() == "" || h.GetNic() == compile.NICAuto || len(nics) == 0 {
+		return
+	}
+	names := make([]string, 0, len(nics))
+	for _, n := range nics {
+		if n.GetName() == h.GetNic() || strings.EqualFold(n.GetMac(), h.GetNic()) || slices.Contains(n.GetAltnames(), h.GetNic()) {
+			return
+		}
+		names = append(names, n.GetName())
+	}
+	v.add(path+".nic", "host %s has no NIC %q; it reported %s", h.GetHostId(), h.GetNic(), strings.Join(names, ", "))
+}
+
+func (s *Server) hostHasArchitecture(v *violations, path, want string, h *planev1.PoolHost) {
+	have := s.fleet.HostStatus(h.GetHostId()).GetInventory().GetArchitecture()
+	if have == agentv1.Architecture_ARCHITECTURE_UNSPECIFIED {
+		return
+	}
+	if name := strings.TrimPrefix(have.String(), "ARCHITECTURE_"); name != want {
+		v.add(path+".hostId", "host %s is %s, but the pool is %s", h.GetHostId(), name, want)
+	}
+}
+
+// crossCheckCluster keeps what pools rely on: a host ID that a change to Roles
+// Anywhere would turn into a node name.
+func (s *Server) crossCheckCluster(v *violations, w world, r *planev1.Resource) {
+	for _, pool := range w.kind(store.KindPool) {
+		if pool.GetNodePool().GetCluster() != r.GetMetadata().GetName() {
+			continue
+		}
+		for _, h := range pool.GetNodePool().GetHosts() {
+			inner := &violations{}
+			s.hostInCluster(inner, "", r.GetHybridCluster(), h)
+			for _, f := range inner.list {
+				v.add("spec", "NodePool %s: %s", pool.GetMetadata().GetName(), f.GetDescription())
+			}
+		}
+	}
+}
+
+// users names what keeps a resource from being deleted.
+func users(w world, r *planev1.Resource) []string {
+	var out []string
+	name := r.GetMetadata().GetName()
+	for _, pool := range w.kind(store.KindPool) {
+		p, at := pool.GetNodePool(), "NodePool "+pool.GetMetadata().GetName()
+		switch r.GetKind() {
+		case store.KindCluster:
+			if p.GetCluster() == name {
+				out = append(out, at)
+			}
+		case store.KindProfile:
+			if p.GetProfile() == name && p.GetProfileVersion() == r.GetHybridProfile().GetVersion() {
+				out = append(out, at)
+			}
+		case store.KindHost:
+			if slices.ContainsFunc(p.GetHosts(), func(h *planev1.PoolHost) bool { return h.GetHostId() == name }) {
+				out = append(out, at)
+			}
+		}
+	}
+	return out
+}

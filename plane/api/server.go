@@ -1,0 +1,183 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"hybridagent/plane/ca"
+	"hybridagent/plane/fleet"
+	"hybridagent/plane/store"
+	planev1 "hybridagent/proto/hybrid/plane/v1"
+)
+
+// writeTries bounds the retries of a write that others overtook.
+const writeTries = 8
+
+// catalogKey is written with every change of a resource, so that a change is
+// checked against the very state that it is added to.
+const catalogKey = "meta/catalog"
+
+// Operations lets an operator have a host's failed operation tried again.
+type Operations interface {
+	// Retry forgets the failure; an error says why there is nothing to retry.
+	Retry(ctx context.Context, hostID string) error
+}
+
+// Config is what a Server needs.
+type Config struct {
+	// Store of the resources.
+	Store *store.Store
+	// Fleet that knows the hosts' state.
+	Fleet *fleet.Fleet
+	// Operations of the hosts.
+	Operations Operations
+	// CA whose pin goes with a token.
+	CA *ca.Authority
+	// Now is the plane's clock.
+	Now func() time.Time
+	// Log of the component.
+	Log *zap.Logger
+}
+
+// Server serves PlaneService.
+type Server struct {
+	planev1.UnimplementedPlaneServiceServer
+	store *store.Store
+	fleet *fleet.Fleet
+	ops   Operations
+	ca    *ca.Authority
+	now   func() time.Time
+	log   *zap.Logger
+	rules *rules
+}
+
+// New makes a Server.
+func New(cfg Config) *Server {
+	return &Server{store: cfg.Store, fleet: cfg.Fleet, ops: cfg.Operations, ca: cfg.CA, now: cfg.Now, log: cfg.Log, rules: newRules()}
+}
+
+// Get answers one resource.
+func (s *Server) Get(ctx context.Context, req *planev1.GetRequest) (*planev1.GetResponse, error) {
+	if err := checkKind(req.GetKind()); err != nil {
+		return nil, err
+	}
+	w, _, err := s.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := find(w, req.GetKind(), req.GetName())
+	if len(found) == 0 {
+		return nil, status.Errorf(codes.NotFound, "%s %q does not exist", req.GetKind(), req.GetName())
+	}
+	return &planev1.GetResponse{Resource: s.present(w, found[len(found)-1])}, nil
+}
+
+// List answers every resource of a kind.
+func (s *Server) List(ctx context.Context, req *planev1.ListRequest) (*planev1.ListResponse, error) {
+	if err := checkKind(req.GetKind()); err != nil {
+		return nil, err
+	}
+	w, _, err := s.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &planev1.ListResponse{}
+	found := w.kind(req.GetKind())
+	if req.GetKind() == store.KindProfile {
+		sortProfiles(found)
+	}
+	for _, r := range found {
+		resp.Resources = append(resp.Resources, s.present(w, r))
+	}
+	return resp, nil
+}
+
+// find answers the resources of a name; of a profile without version all
+// versions, the highest last.
+func find(w world, kind, name string) []*planev1.Resource {
+	if r := w.get(kind, name); r != nil {
+		return []*planev1.Resource{r}
+	}
+	if kind != store.KindProfile || strings.Contains(name, "@") {
+		return nil
+	}
+	var out []*planev1.Resource
+	for _, r := range w.kind(kind) {
+		if r.GetMetadata().GetName() == name {
+			out = append(out, r)
+		}
+	}
+	sortProfiles(out)
+	return out
+}
+
+func checkKind(kind string) error {
+	switch kind {
+	case store.KindCluster, store.KindProfile, store.KindPool, store.KindHost, store.KindToken:
+		return nil
+	}
+	return status.Errorf(codes.InvalidArgument, "kind %q is unknown; the kinds are %s", kind,
+		strings.Join([]string{store.KindCluster, store.KindProfile, store.KindPool, store.KindHost, store.KindToken}, ", "))
+}
+
+// read answers every resource, and the guard that a write must hold to be based
+// on it.
+func (s *Server) read(ctx context.Context) (world, store.Guard, error) {
+	guard := store.Guard{Key: catalogKey}
+	// The guard is read first: a write in between only makes the commit fail.
+	e, err := s.store.Get(ctx, catalogKey)
+	switch {
+	case err == nil:
+		guard.Revision = e.Revision
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, guard, unavailable(err)
+	}
+	list, _, err := s.store.ListResources(ctx, "")
+	if err != nil {
+		return nil, guard, unavailable(err)
+	}
+	w := make(world, len(list))
+	for _, r := range list {
+		w[store.KeyOf(r)] = r
+	}
+	return w, guard, nil
+}
+
+func unavailable(err error) error {
+	return status.Errorf(codes.Unavailable, "the plane cannot reach its store: %v", err)
+}
+
+// change runs one write until nobody else was in between.
+func (s *Server) change(ctx context.Context, write func(world, store.Guard) error) error {
+	for range writeTries {
+		w, guard, err := s.read(ctx)
+		if err != nil {
+			return err
+		}
+		err = write(w, guard)
+		switch {
+		case errors.Is(err, store.ErrConflict):
+			continue
+		case err == nil:
+			return nil
+		}
+		if _, ok := status.FromError(err); ok {
+			return err
+		}
+		return unavailable(err)
+	}
+	return status.Error(codes.Aborted, "others write at the same time; try again")
+}
+
+// commit writes resources on condition that nothing changed since the guard was
+// read.
+func (s *Server) commit(ctx context.Context, guard store.Guard, writes ...store.Write) (int64, error) {
+	writes = append(writes, store.Write{Key: catalogKey, Value: []byte(s.now().UTC().Format(time.RFC3339Nano))})
+	return s.store.Commit(ctx, []store.Guard{guard}, writes)
+}

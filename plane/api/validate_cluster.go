@@ -1,0 +1,113 @@
+package api
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"hybridagent/plane/ca"
+	planev1 "hybridagent/proto/hybrid/plane/v1"
+)
+
+const maxCIDRs = 16
+
+// block is a network with the field that names it.
+type block struct {
+	path   string
+	prefix netip.Prefix
+}
+
+func (r *rules) cluster(v *violations, c *planev1.HybridClusterSpec) {
+	if n := c.GetClusterName(); n != "" && !r.clusterName.MatchString(n) {
+		v.add("spec.clusterName", "%q is no EKS cluster name: a letter or digit, then letters, digits, - and _, at most 100", n)
+	}
+	if !r.region.MatchString(c.GetRegion()) {
+		v.add("spec.region", "%q is no AWS Region such as us-west-2", c.GetRegion())
+	}
+	v.count("spec.vpcCidrs", len(c.GetVpcCidrs()), 1, maxCIDRs)
+	v.count("spec.remoteNodeCidrs", len(c.GetRemoteNodeCidrs()), 1, maxCIDRs)
+	v.count("spec.remotePodCidrs", len(c.GetRemotePodCidrs()), 0, maxCIDRs)
+	blocks := v.blocks("spec.vpcCidrs", c.GetVpcCidrs())
+	blocks = append(blocks, v.blocks("spec.remoteNodeCidrs", c.GetRemoteNodeCidrs())...)
+	blocks = append(blocks, v.blocks("spec.remotePodCidrs", c.GetRemotePodCidrs())...)
+	if s := c.GetServiceCidr(); s != "" {
+		p, err := cidr(s)
+		v.check("spec.serviceCidr", err)
+		if err == nil {
+			blocks = append(blocks, block{path: "spec.serviceCidr", prefix: p})
+		}
+	}
+	v.apart(blocks)
+	if e := c.GetApiEndpoint(); e != "" {
+		v.check("spec.apiEndpoint", r.endpoint(e, true))
+	}
+	v.count("spec.probeTargets", len(c.GetProbeTargets()), 0, maxCIDRs)
+	for i, t := range c.GetProbeTargets() {
+		v.check(fmt.Sprintf("spec.probeTargets[%d]", i), r.endpoint(t, false))
+	}
+	r.access(v, c)
+}
+
+func (v *violations) blocks(path string, cidrs []string) []block {
+	var out []block
+	for i, s := range cidrs {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		p, err := cidr(s)
+		v.check(at, err)
+		if err == nil {
+			out = append(out, block{path: at, prefix: p})
+		}
+	}
+	return out
+}
+
+// apart: VPC, node, pod and service networks must not overlap, or packets for
+// one end in another.
+func (v *violations) apart(blocks []block) {
+	for i, a := range blocks {
+		for _, b := range blocks[:i] {
+			if overlaps(a.prefix, b.prefix) {
+				v.add(a.path, "%s overlaps %s of %s; VPC, remote node, remote pod and service CIDRs must be apart", a.prefix, b.prefix, b.path)
+			}
+		}
+	}
+}
+
+func (r *rules) access(v *violations, c *planev1.HybridClusterSpec) {
+	const path = "spec.accessManagement"
+	if ssm := c.GetAccessManagement().GetSystemsManager(); ssm != nil {
+		at := path + ".systemsManager"
+		if !r.uuid.MatchString(ssm.GetActivationId()) {
+			v.add(at+".activationId", "%q is no UUID", ssm.GetActivationId())
+		}
+		if n := len(ssm.GetActivationCode()); n < 20 || n > 250 {
+			v.add(at+".activationCode", "has %d characters, 20 to 250 are possible", n)
+		}
+		return
+	}
+	ra := c.GetAccessManagement().GetIamRolesAnywhere()
+	if ra == nil {
+		v.add(path, "is missing; give systemsManager or iamRolesAnywhere")
+		return
+	}
+	at := path + ".iamRolesAnywhere"
+	arn(v, at+".profileArn", ra.GetProfileArn(), "rolesanywhere", "profile/")
+	arn(v, at+".roleArn", ra.GetRoleArn(), "iam", "role/")
+	arn(v, at+".trustAnchorArn", ra.GetTrustAnchorArn(), "rolesanywhere", "trust-anchor/")
+	for _, a := range []string{ra.GetProfileArn(), ra.GetTrustAnchorArn()} {
+		if parts := strings.SplitN(a, ":", 6); len(parts) == 6 && parts[3] != c.GetRegion() {
+			v.add(at, "%s is in Region %s, but the cluster is in %s", a, parts[3], c.GetRegion())
+		}
+	}
+	if _, err := ca.ParseNodeCA(ra.GetCaCertificate(), ra.GetCaPrivateKey()); err != nil {
+		v.add(at+".caPrivateKey", "caCertificate and caPrivateKey cannot sign hosts' certificates: %v", err)
+	}
+}
+
+// arn checks arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE.
+func arn(v *violations, path, s, service, resource string) {
+	p := strings.SplitN(s, ":", 6)
+	if len(p) != 6 || p[0] != "arn" || !strings.HasPrefix(p[1], "aws") || p[2] != service || !strings.HasPrefix(p[5], resource) || len(p[5]) == len(resource) {
+		v.add(path, "%q is no ARN of the form arn:aws:%s:…:%s…", s, service, resource)
+	}
+}

@@ -1,0 +1,82 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+
+	yaml "github.com/goccy/go-yaml"
+
+	planev1 "hybridagent/proto/hybrid/plane/v1"
+)
+
+const (
+	maxFlags       = 64
+	maxConfigBytes = 64 << 10
+)
+
+func (r *rules) profile(v *violations, p *planev1.HybridProfileSpec) {
+	if !r.profileVersion.MatchString(p.GetVersion()) {
+		v.add("spec.version", "%q is no version such as 1.0.0", p.GetVersion())
+	}
+	r.os(v, p.GetOs())
+	r.kubernetes(v, p.GetKubernetes())
+	switch cni := p.GetNetwork().GetCustomCni(); cni {
+	case "", "calico", "dummy":
+	default:
+		v.add("spec.network.customCni", "%q is neither calico nor dummy; the value is a placeholder, the CNI comes as an add-on of the cluster", cni)
+	}
+}
+
+func (r *rules) os(v *violations, o *planev1.OSLayer) {
+	switch o.GetMode() {
+	case planev1.OSMode_OS_MODE_AGENT:
+		if o.GetManifest() != "" {
+			v.add("spec.os.manifest", "is for mode appliance only; in mode agent the host's own OS stays")
+		}
+	case planev1.OSMode_OS_MODE_APPLIANCE:
+		var doc map[string]any
+		if err := yaml.Unmarshal([]byte(o.GetManifest()), &doc); err != nil {
+			v.add("spec.os.manifest", "is no YAML: %v", err)
+		} else if len(doc) == 0 {
+			v.add("spec.os.manifest", "is empty; mode appliance needs the manifest that the image build printed")
+		}
+	default:
+		v.add("spec.os.mode", "is missing; give agent or appliance")
+	}
+}
+
+func (r *rules) kubernetes(v *violations, k *planev1.KubernetesLayer) {
+	const path = "spec.kubernetes"
+	if !r.version.MatchString(k.GetVersion()) {
+		v.add(path+".version", "%q is no Kubernetes version such as 1.31.5", k.GetVersion())
+	}
+	v.count(path+".kubeletFlags", len(k.GetKubeletFlags()), 0, maxFlags)
+	for i, f := range k.GetKubeletFlags() {
+		r.kubeletFlag(v, fmt.Sprintf("%s.kubeletFlags[%d]", path, i), f)
+	}
+	if n := len(k.GetKubeletConfig().String()); n > maxConfigBytes {
+		v.add(path+".kubeletConfig", "has %d bytes, at most %d are allowed", n, maxConfigBytes)
+	}
+	if n := len(k.GetContainerdConfig()); n > maxConfigBytes {
+		v.add(path+".containerdConfig", "has %d bytes, at most %d are allowed", n, maxConfigBytes)
+	}
+	switch s := k.GetContainerdSource(); s {
+	case "", "none", "distro", "docker":
+	default:
+		v.add(path+".containerdSource", "%q is none of none, distro, docker", s)
+	}
+}
+
+// kubeletFlag refuses what kubelet would not read as one flag, and the flags
+// that the agent sets from the pool and the selected NIC.
+func (r *rules) kubeletFlag(v *violations, path, flag string) {
+	if !r.flag.MatchString(flag) {
+		v.add(path, "%q is no flag in one word such as --v=2", flag)
+		return
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+	switch name {
+	case "node-ip", "node-labels", "register-with-taints", "hostname-override":
+		v.add(path, "--%s is set by the agent; use the NodePool's nic, labels and taints", name)
+	}
+}

@@ -1,0 +1,135 @@
+package rollout
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"hybridagent/plane/fleet"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// provisionDeadline is how long provisioning may take.
+const provisionDeadline = 15 * time.Minute
+
+type action int
+
+const (
+	actNothing action = iota
+	actSend           // the pending operation, to a stream that has not got it
+	actSign           // a new operation, in place of a pending one that is out of date
+)
+
+// decide says what is to be done for a host.
+func decide(r *record, v fleet.View) action {
+	if r.Pending == nil {
+		if ready(v) && worthTrying(r.Last, v) {
+			return actSign
+		}
+		return actNothing
+	}
+	if outdated(r.Pending, v) {
+		return actSign
+	}
+	if v.Stream != 0 && v.Stream != r.sentOn {
+		return actSend
+	}
+	return actNothing
+}
+
+// ready: the host holds what the plane wants, is no node yet, and says that
+// nothing is in the way.
+func ready(v fleet.View) bool {
+	return v.Stream != 0 &&
+		v.Assignment.GetPool() != "" &&
+		v.Status.GetReadyToProvision() &&
+		v.Status.GetAppliedNodeDigest() == "" &&
+		v.Status.GetNodeIp() != "" &&
+		v.Status.GetGeneration() == v.Generation &&
+		v.Result.GetAccepted() && v.Result.GetGeneration() == v.Generation
+}
+
+// worthTrying: never the same again by itself. After a success only a host that
+// has enrolled anew, which is how a reinstalled one comes back; after a failure
+// also one whose assignment or node IP is another.
+func worthTrying(last *order, v fleet.View) bool {
+	switch {
+	case last == nil || last.EnrolledAt != v.EnrolledAt:
+		return true
+	case last.State == agentv1.OperationState_OPERATION_STATE_SUCCEEDED:
+		return false
+	default:
+		return last.Generation != v.Generation || last.NodeIP != v.Status.GetNodeIp()
+	}
+}
+
+// outdated: the host has not said a word of the pending operation, and would be
+// sent another today. One that has begun is left to end.
+func outdated(p *order, v fleet.View) bool {
+	return ready(v) && v.Operation.GetOperationId() != p.ID &&
+		(p.NodeDigest != v.Assignment.GetNodeDigest() || p.NodeIP != v.Status.GetNodeIp() || p.EnrolledAt != v.EnrolledAt)
+}
+
+// conclude takes the end of the pending operation from the host's report; ended
+// is false when there is none.
+func conclude(r record, p *agentv1.OperationProgress) (record, bool) {
+	if r.Pending == nil || p.GetOperationId() != r.Pending.ID {
+		return r, false
+	}
+	switch p.GetState() {
+	case agentv1.OperationState_OPERATION_STATE_SUCCEEDED, agentv1.OperationState_OPERATION_STATE_FAILED, agentv1.OperationState_OPERATION_STATE_REFUSED:
+	default:
+		return r, false
+	}
+	last := *r.Pending
+	last.Envelope, last.State = nil, p.GetState()
+	r.Pending, r.Last = nil, &last
+	return r, true
+}
+
+// sign makes the next operation of a host; it is not sent before it is saved.
+func (c *Controller) sign(r record, v fleet.View) (record, error) {
+	r.Epoch, r.Counter = next(r, c.epoch)
+	op := &agentv1.Operation{
+		Id:         strings.ToLower(rand.Text()), // 26 letters and digits, 128 random bits
+		HostId:     v.HostID,
+		Kind:       agentv1.OperationKind_OPERATION_KIND_PROVISION,
+		Sequence:   &agentv1.Sequence{Epoch: r.Epoch, Counter: r.Counter},
+		Node:       v.Assignment.GetNode(),
+		NodeDigest: v.Assignment.GetNodeDigest(),
+		NodeIp:     v.Status.GetNodeIp(),
+		Deadline:   durationpb.New(provisionDeadline),
+		SignedAt:   timestamppb.New(c.cfg.Now()),
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(op)
+	if err != nil {
+		return r, fmt.Errorf("cannot encode an operation for host %s: %w", v.HostID, err)
+	}
+	signed, err := c.cfg.Signer.SignOperation(b)
+	if err != nil {
+		return r, err
+	}
+	envelope, err := proto.Marshal(signed)
+	if err != nil {
+		return r, fmt.Errorf("cannot encode the envelope of operation %s: %w", op.GetId(), err)
+	}
+	r.sentOn = 0
+	r.Pending = &order{
+		ID: op.GetId(), Envelope: envelope, Generation: v.Generation, NodeDigest: op.GetNodeDigest(),
+		NodeIP: op.GetNodeIp(), EnrolledAt: v.EnrolledAt,
+	}
+	return r, nil
+}
+
+// next is the sequence after the last one: counters begin anew in each epoch.
+func next(r record, epoch uint64) (uint64, uint64) {
+	if epoch > r.Epoch {
+		return epoch, 1
+	}
+	return r.Epoch, r.Counter + 1
+}

@@ -1,0 +1,73 @@
+package rollout
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"hybridagent/plane/store"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+const (
+	recordPrefix = "operation/"
+	epochKey     = "meta/epoch"
+)
+
+// record is what is stored of a host's operations, as JSON. It outlives the
+// host's removal: root on a host refuses a sequence that is not higher than the
+// last, whatever the plane has forgotten.
+type record struct {
+	Schema int `json:"schema"`
+	// Epoch and Counter of the operation signed last.
+	Epoch   uint64 `json:"epoch"`
+	Counter uint64 `json:"counter"`
+	// Pending is signed and has not ended; nil: none.
+	Pending *order `json:"pending,omitempty"`
+	// Last has ended; nil: none, or an operator asked for another try.
+	Last *order `json:"last,omitempty"`
+
+	revision int64 // of the record in the store; 0: not stored
+	sentOn   uint64
+}
+
+// order is one signed operation and how it ended.
+type order struct {
+	ID string `json:"id"`
+	// Envelope is the encoded SignedOperation; dropped once it has ended.
+	Envelope []byte `json:"envelope,omitempty"`
+	// What it was signed for.
+	Generation uint64 `json:"generation"`
+	NodeDigest string `json:"nodeDigest"`
+	NodeIP     string `json:"nodeIp"`
+	EnrolledAt int64  `json:"enrolledAt"`
+	// State it ended in; 0: it has not.
+	State agentv1.OperationState `json:"state,omitempty"`
+}
+
+func (o *order) signed() (*agentv1.SignedOperation, error) {
+	env := &agentv1.SignedOperation{}
+	if err := proto.Unmarshal(o.Envelope, env); err != nil {
+		return nil, fmt.Errorf("cannot decode operation %s: %w", o.ID, err)
+	}
+	return env, nil
+}
+
+func (r record) write(hostID string) (store.Write, error) {
+	r.Schema = 1
+	b, err := json.Marshal(r)
+	if err != nil {
+		return store.Write{}, fmt.Errorf("cannot encode the operations of host %s: %w", hostID, err)
+	}
+	return store.Write{Key: recordPrefix + hostID, Value: b}, nil
+}
+
+func decodeRecord(e store.Entry) (*record, error) {
+	r := &record{}
+	if err := json.Unmarshal(e.Value, r); err != nil {
+		return nil, fmt.Errorf("cannot decode %s: %w", e.Key, err)
+	}
+	r.revision = e.Revision
+	return r, nil
+}
