@@ -1,0 +1,89 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"hybridagent/agent/store"
+)
+
+// sequenceFile holds the place of the last accepted operation.
+const sequenceFile = "sequence"
+
+// sequenceSchema is the number of that file's format.
+const sequenceSchema = 1
+
+// Sequence is the place of the last accepted operation in the plane's order.
+type Sequence struct {
+	// Epoch and Counter are those of the operation; Epoch is compared first.
+	Epoch   uint64 `json:"epoch"`
+	Counter uint64 `json:"counter"`
+	// ID is the operation's: only it may come again with the same sequence.
+	ID string `json:"id"`
+}
+
+// Before reports whether s comes before other.
+func (s Sequence) Before(other Sequence) bool {
+	if s.Epoch != other.Epoch {
+		return s.Epoch < other.Epoch
+	}
+	return s.Counter < other.Counter
+}
+
+// Sequence reads the last accepted sequence; zero where none was accepted. A
+// damaged file is an error: guessing would let an old operation run again.
+func (s *Store) Sequence() (Sequence, error) {
+	payload, err := store.Read(filepath.Join(s.dir, sequenceFile), sequenceSchema)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Sequence{}, nil
+	}
+	if err != nil {
+		return Sequence{}, fmt.Errorf("cannot tell old operations from new ones: %w", err)
+	}
+	var last Sequence
+	if err := json.Unmarshal(payload, &last); err != nil {
+		return Sequence{}, fmt.Errorf("cannot tell old operations from new ones: %s: %w", sequenceFile, err)
+	}
+	return last, nil
+}
+
+// SetSequence puts the sequence of an operation on disk, before its journal
+// begins.
+func (s *Store) SetSequence(last Sequence) error {
+	payload, err := json.Marshal(last)
+	if err != nil {
+		return fmt.Errorf("cannot encode the sequence: %w", err)
+	}
+	if err := store.Write(filepath.Join(s.dir, sequenceFile), sequenceSchema, payload); err != nil {
+		return fmt.Errorf("cannot keep the sequence of operation %s: %w", last.ID, err)
+	}
+	return nil
+}
+
+// RemoveEnded removes signed bytes that no journal needs any more: of
+// operations that ended just before a crash.
+func (s *Store) RemoveEnded() error {
+	paths, err := filepath.Glob(filepath.Join(s.dir, "*"+operationSuffix))
+	if err != nil {
+		return fmt.Errorf("cannot list operations: %w", err)
+	}
+	for _, path := range paths {
+		base := filepath.Base(path)
+		j, err := s.Peek(base[:len(base)-len(operationSuffix)])
+		if err == nil {
+			if _, ended := j.Result(); !ended {
+				continue
+			}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("cannot remove the bytes of an ended operation: %w", err)
+		}
+	}
+	return syncDir(s.dir)
+}

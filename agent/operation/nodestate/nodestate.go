@@ -1,0 +1,160 @@
+// Package nodestate answers what root can see of this node: what was applied,
+// the node certificate, and the Node in the Kubernetes API, which it asks
+// seldom. It changes nothing.
+package nodestate
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"hybridagent/agent/operation/applied"
+	"hybridagent/agent/operation/nodekey"
+	"hybridagent/agent/store"
+	"hybridagent/nodeadm"
+	"hybridagent/nodeadm/nodeapi"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// How long a reading of the API holds: seldom while all is well, so that a
+// fleet does not poll the API server; in between the daemon watches kubelet's
+// own health endpoint.
+const (
+	readyFor    = 10 * time.Minute
+	notReadyFor = time.Minute
+)
+
+// The reading is kept on disk: hybrid-agent-op exits when idle, and asking again
+// after each start would make the bounds above worthless.
+const (
+	file   = "node-state"
+	schema = 1
+)
+
+// Options are the reader's settings.
+type Options struct {
+	// Dir is root's state directory.
+	Dir string
+	// Root prefixes nodeadm's files.
+	Root string
+	// Runner is the runner's name, for status.
+	Runner string
+	// Keys knows the node certificate.
+	Keys *nodekey.Keeper
+	// Now is the clock.
+	Now func() time.Time
+	// Node reads the Node; nodeapi.Read but in tests.
+	Node func(ctx context.Context, kubeconfig, name string) (nodeapi.Node, error)
+}
+
+// Reader reads the node's state.
+type Reader struct {
+	opt Options
+
+	mutex sync.Mutex
+	last  *agentv1.NodeState
+}
+
+// New returns a reader that starts from the last reading on disk.
+func New(opt Options) *Reader {
+	r := &Reader{opt: opt}
+	// A missing or damaged file only means to ask the API once more.
+	if payload, err := store.Read(filepath.Join(opt.Dir, file), schema); err == nil {
+		last := &agentv1.NodeState{}
+		if proto.Unmarshal(payload, last) == nil {
+			r.last = last
+		}
+	}
+	return r
+}
+
+// Forget makes the next Read ask the API: after an operation.
+func (r *Reader) Forget() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.last = nil
+}
+
+// Read returns the node's state; the part from the API may be as old as the
+// bounds say, everything else is fresh.
+func (r *Reader) Read(ctx context.Context) (*agentv1.NodeState, error) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	state, found, err := applied.ReadState(r.opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	now := r.opt.Now()
+	if !r.holds(state, now) {
+		r.last = r.ask(ctx, state, found, now)
+		r.keep()
+	}
+	answer := proto.CloneOf(r.last)
+	r.local(answer, state)
+	return answer, nil
+}
+
+// holds reports whether the last reading is fresh enough and of this node.
+func (r *Reader) holds(state applied.State, now time.Time) bool {
+	if r.last == nil || r.last.GetAppliedNodeDigest() != state.NodeDigest {
+		return false
+	}
+	age := now.Sub(r.last.GetReadAt().AsTime())
+	bound := notReadyFor
+	if r.last.GetNodeReady() {
+		bound = readyFor
+	}
+	// A negative age: the clock was set back.
+	return age >= 0 && age < bound
+}
+
+// ask reads the Node from the API.
+func (r *Reader) ask(ctx context.Context, state applied.State, provisioned bool, now time.Time) *agentv1.NodeState {
+	answer := &agentv1.NodeState{ReadAt: timestamppb.New(now), AppliedNodeDigest: state.NodeDigest, NodeName: state.NodeName}
+	if !provisioned {
+		answer.Reason, answer.Message = "NotProvisioned", "this host was not provisioned yet"
+		return answer
+	}
+	node, err := r.opt.Node(ctx, filepath.Join(r.opt.Root, nodeadm.KubeconfigPath), state.NodeName)
+	switch {
+	case errors.Is(err, nodeapi.ErrNoKubeconfig):
+		answer.Reason, answer.Message = "NoKubeconfig", err.Error()
+	case errors.Is(err, nodeapi.ErrNoNode):
+		answer.Reason, answer.Message = "NodeNotFound", err.Error()+"; look at kubelet's log on the host"
+	case err != nil:
+		answer.Reason, answer.Message = "APIUnreachable", err.Error()
+	default:
+		answer.NodeReady, answer.Reason, answer.Message = node.Ready, node.Reason, node.Message
+		answer.KubeletVersion, answer.InternalIp = node.KubeletVersion, node.InternalIP
+		if answer.Reason == "" {
+			answer.Reason, answer.Message = "NoReadyCondition", "kubelet has not reported whether the node is ready"
+		}
+	}
+	return answer
+}
+
+// local fills in what is read from this host each time.
+func (r *Reader) local(answer *agentv1.NodeState, state applied.State) {
+	answer.AppliedNodeDigest = state.NodeDigest
+	answer.AppliedKubernetesVersion = state.KubernetesVersion
+	answer.Runner = r.opt.Runner
+	until, err := r.opt.Keys.Installed()
+	answer.CertificateInstalled = err == nil
+	answer.CertificateExpiresAt = nil
+	if !until.IsZero() {
+		answer.CertificateExpiresAt = timestamppb.New(until)
+	}
+}
+
+// keep puts the reading on disk; that it cannot be kept is no reason not to
+// answer.
+func (r *Reader) keep() {
+	if payload, err := proto.Marshal(r.last); err == nil {
+		_ = store.Write(filepath.Join(r.opt.Dir, file), schema, payload)
+	}
+}

@@ -1,0 +1,120 @@
+package provision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/operation/runner"
+	"hybridagent/agent/store"
+	"hybridagent/nodeadm"
+)
+
+// keptLines is how many lines of a run are kept for judging it.
+const keptLines = 200
+
+// Name and schema of the file with the evidence from before a run.
+const (
+	evidenceFile   = "before-run"
+	evidenceSchema = 1
+)
+
+// nodeadm runs one command and judges it. The error is *engine.Permanent where
+// another try would fail the same way.
+func (p *operation) nodeadm(ctx context.Context, run engine.Run, command nodeadm.Command, args []string) error {
+	before, err := p.before(ctx, run, command)
+	if err != nil {
+		return err
+	}
+	var lines []nodeadm.Line
+	onLine := func(raw string) {
+		line := nodeadm.ParseLine(p.redactor.Redact(raw))
+		if line.Message == "" {
+			return
+		}
+		lines = append(lines, line)
+		if len(lines) > keptLines {
+			lines = slices.Delete(lines, 0, len(lines)-keptLines)
+		}
+		run.Line(line.Text())
+		p.Line(p.op.GetId(), line.Text())
+	}
+	began := time.Now()
+	result, err := p.Runner.Run(ctx, runner.Command{
+		ID: run.ID, OperationID: p.op.GetId(), Path: p.NodeadmPath, Args: args, Env: p.environment(),
+	}, onLine)
+	if err != nil && !result.Deadline {
+		return err
+	}
+	exit := nodeadm.Exit{Code: result.Code, Signal: result.Signal, Lines: lines}
+	if result.Deadline {
+		exit.Deadline = max(time.Since(began).Round(time.Second), time.Second)
+	}
+	return errors.Join(p.judge(command, exit, before), err)
+}
+
+func (p *operation) judge(command nodeadm.Command, exit nodeadm.Exit, before nodeadm.Evidence) error {
+	after, err := nodeadm.ReadEvidence(p.Root, command)
+	if err != nil {
+		return err
+	}
+	_, tracker := nodeadm.ReadTracker(p.Root)
+	err = nodeadm.Judge(command, exit, before, after, tracker)
+	var failure *nodeadm.Failure
+	if errors.As(err, &failure) && failure.Permanent {
+		return &engine.Permanent{Err: err}
+	}
+	return err
+}
+
+// before returns the evidence from before the run. It is kept on disk: a run
+// that outlived the last process may have written its files already.
+func (p *operation) before(ctx context.Context, run engine.Run, command nodeadm.Command) (nodeadm.Evidence, error) {
+	path := filepath.Join(p.Dir, evidenceFile)
+	active, err := p.Runner.Active(ctx, run.ID)
+	if err != nil {
+		return nil, err
+	}
+	var kept struct {
+		Run      string           `json:"run"`
+		Evidence nodeadm.Evidence `json:"evidence"`
+	}
+	if active {
+		payload, err := store.Read(path, evidenceSchema)
+		if err == nil && json.Unmarshal(payload, &kept) == nil && kept.Run == run.ID {
+			return kept.Evidence, nil
+		}
+	}
+	evidence, err := nodeadm.ReadEvidence(p.Root, command)
+	if err != nil {
+		return nil, err
+	}
+	kept.Run, kept.Evidence = run.ID, evidence
+	payload, err := json.Marshal(kept)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the state before the run: %w", err)
+	}
+	return evidence, store.Write(path, evidenceSchema, payload)
+}
+
+// environment is nodeadm's whole environment: nothing of ours reaches it but
+// what the configuration names.
+func (p *operation) environment() []string {
+	env := map[string]string{
+		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin",
+		"HOME": "/root",
+		"LANG": "C.UTF-8",
+	}
+	maps.Copy(env, p.Environment)
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
+}

@@ -1,0 +1,99 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+
+	"hybridagent/agent/operation/applied"
+	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/operation/nodekey"
+	"hybridagent/agent/operation/rootfile"
+	"hybridagent/nodeadm"
+)
+
+// preflight refuses before anything is changed what cannot end well.
+func (p *operation) preflight(context.Context, engine.Run) error {
+	checks := []func() error{p.checkNotProvisioned, p.checkNodeadm, p.checkSpec, p.checkNodeIP, p.checkCredentials}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return &engine.Permanent{Err: err}
+		}
+	}
+	return nil
+}
+
+// checkNotProvisioned refuses a host that is a node with another node part:
+// nodeadm install would swap binaries under the running kubelet.
+func (p *operation) checkNotProvisioned() error {
+	state, found, err := applied.ReadState(p.Dir)
+	if err != nil {
+		return err
+	}
+	if found && state.NodeDigest != p.op.GetNodeDigest() {
+		return fmt.Errorf("cannot provision: this host already is node %s with Kubernetes %s; changing it takes a repave", state.NodeName, state.KubernetesVersion)
+	}
+	return nil
+}
+
+func (p *operation) checkNodeadm() error {
+	err := rootfile.Program(p.NodeadmPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot provision: nodeadm is not installed at %s; install it in the host's image, or set nodeadm.path in config.yaml", p.NodeadmPath)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot provision: %w", err)
+	}
+	return nil
+}
+
+func (p *operation) checkSpec() error {
+	if _, err := nodeadm.Render(p.spec, netip.MustParseAddr("192.0.2.1")); err != nil {
+		return err
+	}
+	if anywhere := p.spec.GetAccess().GetIamRolesAnywhere(); anywhere != nil && anywhere.GetNodeName() != p.HostID {
+		return fmt.Errorf("cannot provision: the node's name %q is not this host's ID %q", anywhere.GetNodeName(), p.HostID)
+	}
+	return nil
+}
+
+// checkNodeIP makes the checks that nodeadm leaves out: it takes an address
+// that the host does not have.
+func (p *operation) checkNodeIP() error {
+	ip, err := netip.ParseAddr(p.op.GetNodeIp())
+	if err != nil {
+		return fmt.Errorf("cannot use node IP %q: %w", p.op.GetNodeIp(), err)
+	}
+	owned, err := p.Addresses()
+	if err != nil {
+		return fmt.Errorf("cannot list this host's addresses: %w", err)
+	}
+	if !slices.Contains(owned, ip) {
+		return fmt.Errorf("cannot use node IP %s: this host does not have it (it has %v); choose a NIC in the NodePool, or wait until its address is back", ip, owned)
+	}
+	for _, text := range p.spec.GetRemoteNodeCidrs() {
+		cidr, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("cannot read remote node CIDR %q: %w", text, err)
+		}
+		if cidr.Contains(ip) {
+			return nil
+		}
+	}
+	return fmt.Errorf("cannot use node IP %s: it is in none of the remote node CIDRs %v; choose another NIC in the NodePool, or add the CIDR to the cluster",
+		ip, p.spec.GetRemoteNodeCidrs())
+}
+
+func (p *operation) checkCredentials() error {
+	if p.spec.GetAccess().GetIamRolesAnywhere() == nil {
+		return nil
+	}
+	_, err := p.Keys.Installed()
+	if errors.Is(err, nodekey.ErrNoCertificate) {
+		return errors.New("cannot provision with IAM Roles Anywhere: no node certificate is installed yet; the agent asks the plane for one, so check that it is connected")
+	}
+	return err
+}

@@ -1,0 +1,124 @@
+// Package provision is the operation that turns a host into a node for the
+// first time: checks, nodeadm install, config check, init, and the proof that
+// the Node is Ready. It says what the steps are; package engine runs them.
+package provision
+
+import (
+	"context"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/operation/nodekey"
+	"hybridagent/agent/operation/runner"
+	"hybridagent/nodeadm"
+	"hybridagent/nodeadm/nodeapi"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// Deadlines of single steps; the operation's own is 15 min by default.
+const (
+	installDeadline = 10 * time.Minute
+	checkDeadline   = time.Minute
+	initDeadline    = 5 * time.Minute
+	readyDeadline   = 5 * time.Minute
+)
+
+// nodeadmAttempts is how often install and init are tried: the network may be
+// down for a moment.
+const nodeadmAttempts = 3
+
+// Options say where things are and how the host is seen.
+type Options struct {
+	// Dir is root's state directory.
+	Dir string
+	// Root prefixes nodeadm's files: "/" but in tests.
+	Root string
+	// HostID is this host's ID.
+	HostID string
+	// NodeadmPath is the binary.
+	NodeadmPath string
+	// Manifest is given to nodeadm -m; may be empty.
+	Manifest string
+	// Environment is added to nodeadm's.
+	Environment map[string]string
+	// Runner runs nodeadm.
+	Runner runner.Runner
+	// Keys knows the node certificate.
+	Keys *nodekey.Keeper
+	// Addresses lists the host's IPv4 addresses.
+	Addresses func() ([]netip.Addr, error)
+	// Node reads the Node from the Kubernetes API.
+	Node func(ctx context.Context, kubeconfig, name string) (nodeapi.Node, error)
+	// Now is the clock.
+	Now func() time.Time
+	// PollInterval is how often the Node is looked at; default 1 s.
+	PollInterval time.Duration
+	// StableFor is how long the Node must stay Ready; default 3 s.
+	StableFor time.Duration
+	// InitDeadline and InstallDeadline replace the defaults, for tests.
+	InstallDeadline, InitDeadline time.Duration
+	// Log is the component's logger.
+	Log *zap.Logger
+	// Line is called with each redacted line of nodeadm's output, for the
+	// journal; may be nil.
+	Line func(operationID, text string)
+}
+
+// operation is one provision operation being planned or done.
+type operation struct {
+	Options
+	op       *agentv1.Operation
+	spec     *agentv1.NodeSpec
+	redactor *nodeadm.Redactor
+}
+
+// Plan returns the steps of a provision operation.
+func Plan(opt Options, op *agentv1.Operation) ([]engine.Step, error) {
+	opt = opt.withDefaults()
+	p := &operation{Options: opt, op: op, spec: op.GetNode(), redactor: nodeadm.NewRedactor(nodeadm.Secrets(op.GetNode())...)}
+	return []engine.Step{
+		{Name: "preflight", Percent: 2, Always: true, Do: p.preflight},
+		{Name: "nodeadm-install", Percent: 40, Deadline: opt.InstallDeadline, Attempts: nodeadmAttempts, Check: p.installed, Do: p.install},
+		{Name: "render-config", Percent: 42, Always: true, Do: p.render, Undo: p.removeConfig},
+		{Name: "nodeadm-config-check", Percent: 45, Deadline: checkDeadline, Do: p.configCheck},
+		{Name: "nodeadm-init", Percent: 80, Deadline: opt.InitDeadline, Attempts: nodeadmAttempts, Do: p.init},
+		{Name: "node-ready", Percent: 97, Deadline: readyDeadline, Do: p.ready},
+		{Name: "record", Percent: 100, Do: p.record},
+	}, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.PollInterval == 0 {
+		o.PollInterval = time.Second
+	}
+	if o.StableFor == 0 {
+		o.StableFor = 3 * time.Second
+	}
+	if o.InstallDeadline == 0 {
+		o.InstallDeadline = installDeadline
+	}
+	if o.InitDeadline == 0 {
+		o.InitDeadline = initDeadline
+	}
+	if o.Line == nil {
+		o.Line = func(string, string) {}
+	}
+	return o
+}
+
+// configPath is where the NodeConfig lies while the operation runs; it may hold
+// the SSM activation code.
+func (p *operation) configPath() string { return filepath.Join(p.Dir, "nodeconfig.yaml") }
+
+// nodeName is the Node's name: the host ID with IAM Roles Anywhere, else what
+// nodeadm init made of the registration.
+func (p *operation) nodeName() (string, error) {
+	if anywhere := p.spec.GetAccess().GetIamRolesAnywhere(); anywhere != nil {
+		return anywhere.GetNodeName(), nil
+	}
+	return nodeadm.ReadNodeName(p.Root)
+}

@@ -1,0 +1,49 @@
+// Package runner runs programs as root for hybrid-agent-op, with a deadline that
+// ends them with all their children: as transient systemd units, or where there
+// is no systemd as a process group of its own. It does not know what the
+// programs are for.
+package runner
+
+import (
+	"context"
+)
+
+// Command is one run of a program.
+type Command struct {
+	// ID names the run: letters, digits and dashes. A run that is under way when
+	// hybrid-agent-op dies is found again by it.
+	ID string
+	// OperationID is put into the journal's field HYBRID_OPERATION_ID.
+	OperationID string
+	// Path is the program's absolute path.
+	Path string
+	// Args are the arguments without the program's name.
+	Args []string
+	// Env is the whole environment, NAME=value.
+	Env []string
+}
+
+// Result is how a run ended.
+type Result struct {
+	// Code is the exit code; -1 when a signal ended the run.
+	Code int
+	// Signal names the signal that ended the run, or is empty.
+	Signal string
+	// Deadline is set when the run was killed because its time was over.
+	Deadline bool
+}
+
+// Runner is one way to run programs.
+type Runner interface {
+	// Name is systemd or direct, as status shows it.
+	Name() string
+	// Run starts the program, or attaches to the run with the same ID that is
+	// still there, and returns when it has ended. onLine gets each line of its
+	// output, standard output and error alike. When the context's deadline passes,
+	// the program is killed with all its children, which is no error but
+	// Result.Deadline. When the context is cancelled, the context's error is
+	// returned; the run may go on, to be found by the next Run with this ID.
+	Run(ctx context.Context, command Command, onLine func(string)) (Result, error)
+	// Active reports whether a run with this ID is there to attach to.
+	Active(ctx context.Context, id string) (bool, error)
+}
