@@ -102,9 +102,10 @@ func (i *initRun) dial(ctx context.Context, rawURL string) error {
 	if u.Port() == "" {
 		addr = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80"}[u.Scheme]+map[string]string{"https": "443"}[u.Scheme])
 	}
-	end := time.Now().Add(i.Settings.Scale(10 * time.Second))
+	limit := i.Settings.Scale(10 * time.Second)
+	end := time.Now().Add(limit)
 	for {
-		d := net.Dialer{Deadline: end}
+		d := net.Dialer{Timeout: limit}
 		conn, err := d.DialContext(ctx, "tcp", addr)
 		if err == nil {
 			return conn.Close()

@@ -1,0 +1,189 @@
+package command_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hybridagent/test/fakenodeadm/facts"
+)
+
+// buffer is a stderr that may be read while the command still writes.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// TestRecordedRuns starts the stand-in from the state of every recorded run of the real nodeadm and wants the same end: exit code,
+// messages, calls, files, units and tracker.
+func TestRecordedRuns(t *testing.T) {
+	t.Parallel()
+	table, err := facts.Load("../testdata/facts.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(table.Cases) < 40 {
+		t.Fatalf("the table holds %d cases, want at least 40", len(table.Cases))
+	}
+	for i := range table.Cases {
+		c := &table.Cases[i]
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			compare(t, table, c)
+		})
+	}
+}
+
+func compare(t *testing.T, table *facts.Table, c *facts.Case) {
+	h := newHost(t, table, slices.Contains(c.Setup, facts.StepKubeDown))
+	for _, step := range c.Setup {
+		h.step(step)
+	}
+	before := h.snapshot()
+	h.units.forgetStarts()
+	h.server.ResetCalls()
+
+	stdout, stderr, code := h.exec(c.Args, c.Exit == 137)
+
+	if code != c.Exit {
+		t.Errorf("exit code %d, want %d", code, c.Exit)
+	}
+	if got := strings.ReplaceAll(stdout, versionLine(stdout), "Version: <version>\n"); got != c.Stdout {
+		t.Errorf("stdout %q, want %q", got, c.Stdout)
+	}
+	sameLines(t, "message", h.messages(stderr), table.Expand(c.Messages))
+	sameLines(t, "call", h.calls(), c.Calls)
+	sameFiles(t, table, h.changes(before), table.FilesOf(c))
+	for unit, want := range c.Units {
+		if got := h.units.state(unit); got != want {
+			t.Errorf("unit %s is %q, want %q", unit, got, want)
+		}
+	}
+	if got := h.tracker(); got != c.Tracker {
+		t.Errorf("tracker is %s, want %s", got, c.Tracker)
+	}
+	if strings.HasPrefix(c.Name, "34b") {
+		h.wantSize("/usr/bin/kubelet", 40)
+	}
+}
+
+func versionLine(stdout string) string {
+	if strings.HasPrefix(stdout, "Version: v") {
+		return stdout
+	}
+	return "\x00"
+}
+
+// exec runs nodeadm; with kill it cancels the run once it has waited several times for the same thing.
+func (h *host) exec(args []string, kill bool) (stdout, stderr string, code int) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), 30*time.Second)
+	defer cancel()
+	var out, errs buffer
+	done := make(chan int, 1)
+	command := h.command(&out, &errs)
+	go func() { done <- command.Run(ctx, args) }()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		select {
+		case code = <-done:
+			if ctx.Err() != nil && !kill {
+				h.t.Errorf("nodeadm did not end by itself")
+			}
+			return out.String(), errs.String(), code
+		case <-poll.C:
+			if kill && strings.Count(errs.String(), "not in the desired state yet") >= 4 {
+				cancel()
+			}
+		}
+	}
+}
+
+// messages turns stderr into the table's lines, with addresses as they were when the runs were recorded.
+func (h *host) messages(stderr string) []string {
+	stderr = h.likeRecorded(stderr)
+	var lines []string
+	for _, text := range strings.Split(strings.TrimSuffix(stderr, "\n"), "\n") {
+		if stderr == "" {
+			break
+		}
+		fields := map[string]any{}
+		if json.Unmarshal([]byte(text), &fields) != nil {
+			fields = map[string]any{"raw": text}
+		}
+		if fields["msg"] != nil && fields["ts"] == nil {
+			h.t.Errorf("no time stamp in %s", text)
+		}
+		lines = append(lines, facts.Line(fields))
+	}
+	return facts.Tidy(lines)
+}
+
+func (h *host) calls() []string {
+	var out []string
+	for _, c := range h.server.Calls() {
+		out = append(out, facts.Call(c.Service, c.Method, c.Path, c.Action, c.Target, c.Status))
+	}
+	return out
+}
+
+func sameLines(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	for i := range max(len(got), len(want)) {
+		g, w := "(none)", "(none)"
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			t.Errorf("%s %d:\n got %s\nwant %s", what, i, g, w)
+			return
+		}
+	}
+}
+
+func sameFiles(t *testing.T, table *facts.Table, got map[string]change, want map[string]string) {
+	t.Helper()
+	for path, w := range want {
+		g, ok := got[path]
+		if !ok {
+			t.Errorf("%s was not touched, want %s", path, w)
+			continue
+		}
+		if g.text != w {
+			wanted := ""
+			if f := strings.Fields(w); len(f) > 0 {
+				wanted = table.Contents[f[len(f)-1]]
+			}
+			t.Errorf("%s: %s, want %s\n got: %q\nwant: %q", path, g.text, w, g.content, wanted)
+		}
+	}
+	for path, g := range got {
+		if _, ok := want[path]; !ok {
+			t.Errorf("%s: %s, which the real program did not do", path, g.text)
+		}
+	}
+}
+
+func (c change) String() string { return fmt.Sprintf("%s %q", c.text, c.content) }

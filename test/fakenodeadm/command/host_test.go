@@ -1,0 +1,283 @@
+package command_test
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"hybridagent/test/fakeaws/artifacts"
+	"hybridagent/test/fakeaws/server"
+	"hybridagent/test/fakenodeadm/command"
+	"hybridagent/test/fakenodeadm/facts"
+	"hybridagent/test/fakenodeadm/lab"
+)
+
+// timeScale makes the real program's 5 s polls 50 ms.
+const timeScale = 0.01
+
+// host is a scratch machine: a folder as its root, units that only keep states, and a stand-in of AWS and Kubernetes.
+type host struct {
+	t      *testing.T
+	root   string
+	units  *units
+	server *server.Server
+	closed string // host:port that nobody listens on
+	kube   string // host:port of the Kubernetes API as DescribeCluster names it
+	eks    string // AWS_ENDPOINT_URL
+	faults []lab.Fault
+	env    []string
+}
+
+func newHost(t *testing.T, table *facts.Table, kubeDown bool) *host {
+	t.Helper()
+	h := &host{t: t, root: t.TempDir(), closed: closedPort(t)}
+	h.units = &units{root: h.root, containerd: "active/running", unitFile: true, started: map[string]bool{}, active: map[string]bool{}}
+	opt := server.Options{RemoteNodeCIDRs: []string{"10.80.0.0/16"}, ArtifactDir: filepath.Join(h.root, "lab/artifacts")}
+	if kubeDown {
+		opt.Endpoint = "https://" + closedPort(t)
+	}
+	s, err := server.New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	h.server, h.eks, h.kube = s, s.AWSURL(), strings.TrimPrefix(s.Endpoint(), "https://")
+	h.prepare(s.AWSURL())
+	for path, text := range table.Configs {
+		h.write(path, text, 0o644)
+	}
+	valid, key := certificate(t, time.Now().Add(time.Hour))
+	h.write("/etc/iam/pki/server.pem", valid, 0o644)
+	h.write("/etc/iam/pki/server.key", key, 0o600)
+	h.write("/etc/containerd/config.toml", "version = 2\n", 0o644)
+	h.write("/usr/bin/containerd", "#!/bin/sh\n", 0o755)
+	h.write("/etc/fstab", "# no swap\n", 0o644)
+	for _, dir := range []string{"/usr/local/bin", "/etc/sysctl.d", "/etc/modules-load.d", "/etc/systemd/system/multi-user.target.wants", "/opt", "/var/lib"} {
+		h.must(os.MkdirAll(filepath.Join(h.root, dir), 0o755))
+	}
+	return h
+}
+
+func (h *host) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// prepare writes artifacts and manifest.yaml, and manifest-down.yaml that names a closed port.
+func (h *host) prepare(base string) {
+	plan := artifacts.Plan{Out: filepath.Join(h.root, "lab"), BaseURL: base + "/artifacts", Versions: []string{"1.30.4", "1.31.5"}, Region: "us-west-2"}
+	h.must(artifacts.Prepare(plan))
+	raw, err := os.ReadFile(filepath.Join(h.root, "lab/manifest.yaml"))
+	h.must(err)
+	down := strings.ReplaceAll(string(raw), base, "http://"+h.closed)
+	h.write("/lab/manifest-down.yaml", down, 0o644)
+}
+
+func (h *host) write(path, text string, mode os.FileMode) {
+	h.t.Helper()
+	full := filepath.Join(h.root, path)
+	h.must(os.MkdirAll(filepath.Dir(full), 0o755))
+	h.must(os.WriteFile(full, []byte(text), mode))
+}
+
+func (h *host) command(stdout, stderr io.Writer) *command.Host {
+	env := append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "AWS_ENDPOINT_URL=" + h.eks}, h.env...)
+	return &command.Host{
+		Root: h.root, Stdout: stdout, Stderr: stderr, Env: env,
+		Settings: lab.Settings{TimeScale: timeScale, Faults: h.faults}, Units: h.units,
+		HasSystemd: func() bool { return true },
+		DefaultIP:  func() (net.IP, error) { return net.IPv4(10, 80, 0, 5), nil },
+		LookupIP:   func(string) ([]net.IP, error) { return nil, errors.New("no such host") },
+	}
+}
+
+var installArgs = []string{"install", "1.30", "-p", "iam-ra", "-s", "none", "-r", "us-west-2", "-m", "file:///lab/manifest.yaml", "--private-mode"}
+
+var initArgs = []string{"init", "-c", "file:///lab/nodeconfig.yaml", "-m", "file:///lab/manifest.yaml", "--skip", "none"}
+
+func (h *host) succeed(args []string) {
+	h.t.Helper()
+	if _, stderr, code := h.exec(args, false); code != 0 {
+		h.t.Fatalf("setup: nodeadm %s: exit %d\n%s", strings.Join(args, " "), code, stderr)
+	}
+}
+
+// step makes one step of a case's setup.
+func (h *host) step(step string) {
+	h.t.Helper()
+	if path, ok := strings.CutPrefix(step, facts.StepRemove); ok {
+		h.must(os.Remove(filepath.Join(h.root, path)))
+		return
+	}
+	if path, ok := strings.CutPrefix(step, facts.StepEmpty); ok {
+		h.must(os.Truncate(filepath.Join(h.root, path), 0))
+		return
+	}
+	switch step {
+	case facts.StepInstall:
+		h.succeed(installArgs)
+	case facts.StepInit:
+		h.succeed(initArgs)
+	case facts.StepUninstall:
+		h.uninstalled()
+	case facts.StepCertificateExpired:
+		expired, _ := certificate(h.t, time.Now().Add(-time.Hour))
+		h.write("/etc/iam/pki/server.pem", expired, 0o644)
+	case facts.StepContainerdStopped:
+		h.units.containerd = "inactive/dead"
+	case facts.StepContainerdNoUnit:
+		h.units.unitFile = false
+	case facts.StepECRDenied:
+		h.must(h.server.SetFaults(server.Faults{ECR: "denied"}))
+	case facts.StepEKSDown:
+		h.eks = "http://" + h.closed
+	case facts.StepStall:
+		h.must(h.server.SetFaults(server.Faults{Artifacts: "stall"}))
+	case facts.StepArtifactsDown, facts.StepKubeDown: // the command names manifest-down.yaml; the host was made with a closed port
+	default:
+		h.t.Fatalf("unknown step %q", step)
+	}
+}
+
+// uninstalled takes away what an uninstall takes away; the wants link dangles and systemd still remembers the unit.
+func (h *host) uninstalled() {
+	for _, path := range []string{
+		"/opt/nodeadm", "/usr/bin/kubelet", "/etc/systemd/system/kubelet.service", "/usr/local/bin/kubectl", "/usr/local/bin/aws-iam-authenticator",
+		"/usr/local/bin/aws_signing_helper", "/etc/eks", "/opt/cni", "/etc/kubernetes", "/var/lib/kubelet/kubeconfig",
+	} {
+		h.must(os.RemoveAll(filepath.Join(h.root, path)))
+	}
+	h.units.active["kubelet"] = false
+	h.units.remembered = true
+}
+
+func (h *host) tracker() string {
+	info, err := os.Stat(filepath.Join(h.root, "/opt/nodeadm/tracker"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "absent"
+	case err != nil:
+		h.t.Fatal(err)
+	case info.Size() == 0:
+		return "empty"
+	}
+	return "present"
+}
+
+func (h *host) wantSize(path string, size int64) {
+	h.t.Helper()
+	info, err := os.Stat(filepath.Join(h.root, path))
+	h.must(err)
+	if info.Size() != size {
+		h.t.Errorf("%s has %d bytes, want %d", path, info.Size(), size)
+	}
+}
+
+// likeRecorded puts the recorded runs' addresses and placeholders in place of this run's.
+func (h *host) likeRecorded(text string) string {
+	text = strings.NewReplacer(
+		strings.TrimPrefix(h.server.AWSURL(), "http://"), "127.0.0.1:9000", h.kube, "127.0.0.1:6443", h.closed, "127.0.0.1:9009",
+		`"status":"unknown"`, `"status":"<stopped or unknown>"`, string(h.server.CA()), "<PEM CERTIFICATE>\n",
+	).Replace(text)
+	text = regexp.MustCompile(`"cpu": "\d+m"`).ReplaceAllString(text, `"cpu": "<by CPU count>"`)
+	return regexp.MustCompile(`"memory": "\d+[GM]i"`).ReplaceAllString(text, `"memory": "<by memory>"`)
+}
+
+// change is what happened to a file, in the table's words, with its content for messages.
+type change struct {
+	text, content string
+}
+
+type entry struct {
+	mode    fs.FileMode
+	content string
+}
+
+// snapshot notes every path and ages the files, so that a rewrite with the same content is seen.
+func (h *host) snapshot() map[string]entry {
+	files := map[string]entry{}
+	h.walk(func(path, full string, info fs.FileInfo, content string) {
+		files[path] = entry{info.Mode(), content}
+		if info.Mode().IsRegular() {
+			h.must(os.Chtimes(full, longAgo, longAgo))
+		}
+	})
+	return files
+}
+
+var longAgo = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (h *host) walk(visit func(path, full string, info fs.FileInfo, content string)) {
+	h.must(filepath.WalkDir(h.root, func(full string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		path := strings.TrimPrefix(full, h.root)
+		if path == "/lab" {
+			return filepath.SkipDir
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		var content []byte
+		if info.Mode().IsRegular() {
+			if content, err = os.ReadFile(full); err != nil {
+				return err
+			}
+		}
+		visit(path, full, info, string(content))
+		return nil
+	}))
+}
+
+func (h *host) changes(before map[string]entry) map[string]change {
+	out := map[string]change{}
+	h.walk(func(path, full string, info fs.FileInfo, content string) {
+		old, existed := before[path]
+		delete(before, path)
+		mode := "0" + strings.TrimPrefix(modeText(info), "0")
+		content = h.likeRecorded(content)
+		named := "artifact"
+		if !facts.Artifact(path) {
+			named = facts.Hash(content)
+		}
+		switch {
+		case info.IsDir():
+			if !existed {
+				out[path] = change{text: "created dir " + mode}
+			}
+		case info.Mode()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(full)
+			h.must(err)
+			if !existed {
+				out[path] = change{text: "created link " + target}
+			}
+		case !existed:
+			out[path] = change{"created file " + mode + " " + named, content}
+		case h.likeRecorded(old.content) != content:
+			out[path] = change{"changed " + mode + " " + named, content}
+		case !info.ModTime().Equal(longAgo):
+			out[path] = change{"rewritten " + mode, content}
+		}
+	})
+	for path := range before {
+		out[path] = change{text: "removed"}
+	}
+	return out
+}
+
+func modeText(info fs.FileInfo) string {
+	const digits = "01234567"
+	m := info.Mode().Perm()
+	return "0" + string([]byte{digits[m>>6&7], digits[m>>3&7], digits[m&7]})
+}
