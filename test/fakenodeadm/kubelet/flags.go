@@ -9,10 +9,10 @@ import (
 
 // Flags are the command-line flags that the stand-in acts on; it accepts and ignores all others.
 type Flags struct {
-	NodeName, Kubeconfig, Config, ConfigDir string
-	NodeIP                                  net.IP
-	Labels                                  map[string]string
-	Taints                                  []Taint
+	NodeName, Kubeconfig, Config, ConfigDir, CertDir string
+	NodeIP                                           net.IP
+	Labels                                           map[string]string
+	Taints                                           []Taint
 }
 
 // Taint is one entry of --register-with-taints.
@@ -24,7 +24,7 @@ type Taint struct {
 
 // ParseFlags reads --name=value and --name value. Labels of several --node-labels add up; otherwise the last flag wins.
 func ParseFlags(args []string) (Flags, error) {
-	f := Flags{Kubeconfig: KubeconfigPath, Config: "/etc/kubernetes/kubelet/config.json", Labels: map[string]string{}}
+	f := Flags{Kubeconfig: KubeconfigPath, Config: "/etc/kubernetes/kubelet/config.json", CertDir: "/var/lib/kubelet/pki", Labels: map[string]string{}}
 	for i := 0; i < len(args); i++ {
 		name, value, inline := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
 		if !inline && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
@@ -55,6 +55,8 @@ func (f *Flags) set(name, value string) error {
 		f.Config = value
 	case "config-dir":
 		f.ConfigDir = value
+	case "cert-dir":
+		f.CertDir = value
 	case "node-ip":
 		if f.NodeIP = net.ParseIP(value); f.NodeIP == nil {
 			return fmt.Errorf("invalid --node-ip %q", value)

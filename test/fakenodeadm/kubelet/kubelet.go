@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"hybridagent/test/fakenodeadm/lab"
@@ -67,12 +68,14 @@ func Run(ctx context.Context, args []string, settings lab.Kubelet, env []string,
 	}
 	k.say("kubelet (stand-in) %s: node %s, node IP %s, heartbeats every %s", k.version, k.flags.NodeName, k.ip, k.interval())
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	if s := settings.ExitAfterSeconds; s > 0 {
 		time.AfterFunc(time.Duration(s*float64(time.Second)), func() { cancel(errors.New("the lab asked this kubelet to exit")) })
 	}
-	go k.serveHealthz(ctx)
-	return k.loop(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+	wg.Go(func() { k.serveHealthz(ctx) })
+	return k.loop(ctx, &wg)
 }
 
 func (k *Kubelet) say(format string, args ...any) { fmt.Fprintf(k.out, format+"\n", args...) }
@@ -145,7 +148,7 @@ func (k *Kubelet) connect() error {
 }
 
 // loop registers the Node, then renews lease and status until ctx ends. Failures are logged and tried again.
-func (k *Kubelet) loop(ctx context.Context) error {
+func (k *Kubelet) loop(ctx context.Context, wg *sync.WaitGroup) error {
 	tick := time.NewTicker(k.interval())
 	defer tick.Stop()
 	registered, failing := false, ""
@@ -155,7 +158,7 @@ func (k *Kubelet) loop(ctx context.Context) error {
 			if err = k.registerNode(ctx); err == nil {
 				registered = true
 				k.say("node %s registered", k.flags.NodeName)
-				go k.requestServingCertificate(ctx)
+				wg.Go(func() { k.requestServingCertificate(ctx) })
 			}
 		}
 		if registered {

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 )
@@ -105,8 +106,6 @@ func (k *Kubelet) call(ctx context.Context, c *Client, method, path, contentType
 	return resp.StatusCode, raw, err
 }
 
-const servingDir = "/var/lib/kubelet/pki"
-
 // requestServingCertificate asks once for a serving certificate and keeps it where kubelet does.
 func (k *Kubelet) requestServingCertificate(ctx context.Context) {
 	if err := k.servingCertificate(ctx); err != nil && ctx.Err() == nil {
@@ -146,8 +145,8 @@ func (k *Kubelet) servingCertificate(ctx context.Context) error {
 		return err
 	}
 	bundle := append(signed.Status.Certificate, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})...)
-	if err := os.MkdirAll(servingDir, 0o755); err != nil {
+	if err := os.MkdirAll(k.flags.CertDir, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(servingDir+"/kubelet-server-current.pem", bundle, 0o600)
+	return os.WriteFile(filepath.Join(k.flags.CertDir, "kubelet-server-current.pem"), bundle, 0o600)
 }
