@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ func (d *demo) checkSignature(ctx context.Context) (string, error) {
 // forgeOn hands root an operation signed by a CA of the demo's own, as the daemon's user would, and returns root's answer.
 func (d *demo) forgeOn(ctx context.Context, edge *actors.Edge) (string, error) {
 	ca := "/etc/hybrid-lab/ca.pem"
-	data, err := d.site.Host("plane").ReadFile(filepath.Join(d.plane.Data, "ca.pem"))
+	data, err := d.plane.CA()
 	if err != nil {
 		return "", err
 	}

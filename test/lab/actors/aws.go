@@ -111,3 +111,11 @@ func (a *AWS) Nodes(ctx context.Context) (map[string]Node, error) {
 	}
 	return nodes, nil
 }
+
+// PrepareHost puts the stand-ins for nodeadm, containerd and iptables onto the disk of a systemd host; disk is a folder of the site.
+func (a *AWS) PrepareHost(ctx context.Context, site *lab.Site, bin Binaries, disk string) error {
+	host := site.Host("vpc")
+	_, err := host.Exec(ctx, bin.AWS, "prepare", "-out", filepath.Join(host.Folder, "host"), "-binary", bin.Nodeadm,
+		"-base-url", "http://"+lab.AWSServices+"/artifacts", "-versions", KubernetesVersion, "-region", Region, "-host-root", disk)
+	return err
+}

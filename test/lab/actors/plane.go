@@ -84,3 +84,6 @@ func ended(p *lab.Process) error {
 		return nil
 	}
 }
+
+// CA is the certificate of the plane's CA, in PEM.
+func (p *Plane) CA() ([]byte, error) { return os.ReadFile(filepath.Join(p.Data, "ca.pem")) }
