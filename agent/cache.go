@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"google.golang.org/protobuf/proto"
+
+	"hybridagent/agent/store"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// Files in the daemon's state directory, besides the identity. Each is a file of
+// package store; the first three hold an encoded AssignmentUpdate.
+const (
+	// AssignmentFile is the assignment in force.
+	AssignmentFile = "assignment"
+	// ProvisionedFile is the assignment whose node part was last applied: its
+	// network part stays in force until an operation brings another.
+	ProvisionedFile = "provisioned"
+	// pendingFile is the assignment of the operation under way.
+	pendingFile = "pending"
+	// nicFile is the name of the NIC that was selected last.
+	nicFile = "nic"
+)
+
+const cacheSchema = 1
+
+// cache keeps state over restarts. Its reads never fail for damage: what is
+// damaged is set aside, and the plane sends it again.
+type cache struct{ dir string }
+
+func (c cache) path(name string) string { return filepath.Join(c.dir, name) }
+
+// load returns a cached assignment; nil without an error where there is none.
+func (c cache) load(name string) (*assignment, error) {
+	payload, err := store.ReadOrSetAside(c.path(name), cacheSchema)
+	var corrupt *store.CorruptError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case errors.As(err, &corrupt):
+		return nil, fmt.Errorf("%w; the plane sends the assignment again once it is reached, until then no route is installed from it", err)
+	case err != nil:
+		return nil, err
+	}
+	update := &agentv1.AssignmentUpdate{}
+	if err := proto.Unmarshal(payload, update); err != nil {
+		return nil, fmt.Errorf("cannot parse %s: %w; the plane sends it again once it is reached", c.path(name), err)
+	}
+	a, refusals := checkAssignment(update, "")
+	if len(refusals) > 0 {
+		return nil, fmt.Errorf("cannot use %s: %s: %s; the plane sends it again once it is reached",
+			c.path(name), refusals[0].GetField(), refusals[0].GetReason())
+	}
+	return a, nil
+}
+
+func (c cache) save(name string, a *assignment) error {
+	payload, err := proto.Marshal(a.update)
+	if err != nil {
+		return fmt.Errorf("cannot encode %s: %w", name, err)
+	}
+	return store.Write(c.path(name), cacheSchema, payload)
+}
+
+// loadNIC returns the name of the NIC that was selected last; empty if unknown.
+func (c cache) loadNIC() string {
+	payload, err := store.ReadOrSetAside(c.path(nicFile), cacheSchema)
+	if err != nil || len(payload) > maxInterfaceName {
+		return ""
+	}
+	return string(payload)
+}
+
+func (c cache) saveNIC(name string) error {
+	return store.Write(c.path(nicFile), cacheSchema, []byte(name))
+}

@@ -1,0 +1,194 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"hybridagent/agent/path"
+	"hybridagent/netcfg"
+)
+
+func join(words []string) string { return strings.Join(words, ", ") }
+
+func nicSelected(f *facts) verdict {
+	if v, none := unassigned(f); none {
+		return v
+	}
+	if f.net.inventoryErr != nil && len(f.net.candidates) == 0 {
+		return unknown("InventoryFailed", "%v", f.net.inventoryErr)
+	}
+	if f.net.selectErr != nil {
+		return no(selectReason(f.net.selectErr), "%v", f.net.selectErr)
+	}
+	if !f.net.selected {
+		return unknown(reasonNotAssigned, "the assignment has no network part")
+	}
+	n, _, _ := f.inForce()
+	s := f.net.selection
+	reason := "Named"
+	if n.selector.Name == "" && n.selector.MAC == "" {
+		reason = "Auto"
+	}
+	return yes(reason, "%s with node IP %s: %s", s.Link.Name, s.NodeIP, s.Reason)
+}
+
+// selectReason tells a NIC that does not exist from one whose addresses do not
+// fit and from one that cannot be used now.
+func selectReason(err error) string {
+	var se *netcfg.SelectionError
+	if !errors.As(err, &se) {
+		return "NICUnusable"
+	}
+	reason := se.Refusal.Reason
+	switch {
+	case strings.Contains(reason, "no link on this host"):
+		return "NICUnknown"
+	case strings.Contains(reason, "remote node CIDRs"):
+		return "OutsideRemoteNodeCIDRs"
+	}
+	return "NICUnusable"
+}
+
+func routesInstalled(f *facts) verdict {
+	if v, none := unassigned(f); none {
+		return v
+	}
+	switch {
+	case !f.net.selected && len(f.routes.Installed) > 0:
+		return no(reasonNoNIC, "no NIC is selected; the former routes stay: %s", join(f.routeTexts()))
+	case !f.net.selected:
+		return no(reasonNoNIC, "no NIC is selected, so no route can be installed; see NICSelected")
+	case f.net.planErr != nil:
+		stay := ""
+		if len(f.routes.Installed) > 0 {
+			stay = "; the former routes stay: " + join(f.routeTexts())
+		}
+		return no(planReason(f.net.planErr), "%v%s", f.net.planErr, stay)
+	case len(f.routes.Missing) > 0:
+		m := f.routes.Missing[0]
+		return no("KernelRefused", "cannot install route %s: %v; it is tried again with every change of the network", f.routeText(m.Route), m.Err)
+	case f.net.setErr != nil:
+		return no("KernelRefused", "%v", f.net.setErr)
+	case f.net.notRequired:
+		return yes("NotRequired", "no VPN server IP is set: the default gateway is expected to route the VPC CIDRs")
+	}
+	note := ""
+	if len(f.routes.Damped) > 0 {
+		note = fmt.Sprintf("; something on this host keeps removing %s: find it and stop it", f.routeText(f.routes.Damped[0]))
+	}
+	if len(f.routes.Foreign) > 0 {
+		note += "; routes of others for the same CIDRs stay untouched: " + join(f.foreignTexts())
+	}
+	if f.networkFrozen {
+		note += "; the assignment's network differs and waits for a repave"
+	}
+	return yes("Installed", "%s%s", join(f.routeTexts()), note)
+}
+
+// planReason names the refused value.
+func planReason(err error) string {
+	for _, fe := range netcfg.FieldErrors(err) {
+		switch {
+		case strings.HasPrefix(fe.Field, netcfg.FieldVPNServers) && strings.Contains(fe.Reason, "not on-link"):
+			return "VPNServerNotOnLink"
+		case strings.HasPrefix(fe.Field, netcfg.FieldVPNServers):
+			return "VPNServerInvalid"
+		case strings.HasPrefix(fe.Field, netcfg.FieldVPCCIDRs) && strings.Contains(fe.Reason, "overlaps the on-link"):
+			return "VPCCIDRCoversOwnSubnet"
+		case strings.HasPrefix(fe.Field, netcfg.FieldVPCCIDRs):
+			return "VPCCIDRInvalid"
+		}
+	}
+	return "PlanRefused"
+}
+
+func pathHealthy(f *facts) verdict {
+	if v, none := unassigned(f); none {
+		return v
+	}
+	r := f.path
+	p := r.Plan
+	switch {
+	case !f.net.selected:
+		return unknown(reasonNoNIC, "no NIC is selected, so nothing is probed")
+	case p.NIC == "":
+		return unknown("Probing", "the path was not probed yet")
+	case p.APIEndpoint == "" && len(p.Targets) == 0:
+		return unknown(reasonNotConfigured, "the HybridCluster names no API endpoint and no probe target")
+	}
+	switch r.Verdict {
+	case path.Healthy:
+		if dead := unanswered(r, true); len(dead) > 0 {
+			return yes("Healthy", "the VPC answers through %s; no answer from %s", p.NIC, join(dead))
+		}
+		return yes("Healthy", "the VPC answers through %s", p.NIC)
+	case path.APIUnreachable:
+		return no("APIUnreachable", "the VPC answers, but the API endpoint does not: %s; check its security group and address", join(unanswered(r, false)))
+	case path.Unreachable:
+		via := "the default gateway"
+		if f.net.vpnServer.IsValid() {
+			via = "VPN server " + f.net.vpnServer.String()
+		}
+		return no("Unreachable", "nothing in the VPC answers through %s and %s: %s; check the VPN tunnel and the VPC's route back to %s",
+			p.NIC, via, join(unanswered(r, false)), p.Source)
+	case path.NameUnresolved:
+		return no("NameUnresolved", "the API endpoint %s does not resolve; check the host's DNS", p.APIEndpoint)
+	case path.Unknown:
+		if len(r.Results) == 0 {
+			return unknown("Probing", "the path was not probed yet")
+		}
+	}
+	return unknown("CannotProbe", "no probe could be sent; ICMP may be off on this host (net.ipv4.ping_group_range)")
+}
+
+// unanswered lists what failed, with why; the others' only if asked.
+func unanswered(r path.Report, all bool) []string {
+	var texts []string
+	for _, result := range r.Results {
+		if !result.OK && !result.Unavailable && (all || result.API || r.Verdict == path.Unreachable) && len(texts) < 4 {
+			texts = append(texts, fmt.Sprintf("%s (%s)", result.Target, result.Error))
+		}
+	}
+	return texts
+}
+
+// clockTolerance is how far off the clock may be before TLS and SigV4 are at risk
+// soon.
+const clockTolerance = time.Second
+
+const measuresOnly = "measured only: hybrid-agent does not steer the clock yet"
+
+func timeSynced(f *facts) verdict {
+	if f.assignment == nil || !f.assignment.inPool() {
+		if v, none := unassigned(f); none {
+			return v
+		}
+	}
+	r := f.time
+	switch {
+	case len(f.assignment.msg.GetTime().GetNtpServers()) == 0:
+		return unknown(reasonNotConfigured, "the NodePool names no NTP servers, so the clock is not judged")
+	case r.At.IsZero():
+		return unknown("Measuring", "the NTP servers were not asked yet")
+	case !r.Measured:
+		return no("Unreachable", "none of %d NTP servers gave a usable answer: %s; check the way to them and the NodePool's NTP servers",
+			len(r.Servers), r.Servers[0].Error)
+	case r.Offset > clockTolerance:
+		return no("ClockBehind", "the clock is %s behind %s; %s, so set it or start a time daemon", r.Offset.Round(time.Millisecond), votes(f), measuresOnly)
+	case r.Offset < -clockTolerance:
+		return no("ClockAhead", "the clock is %s ahead of %s; %s, so set it or start a time daemon", (-r.Offset).Round(time.Millisecond), votes(f), measuresOnly)
+	}
+	return yes("Synced", "the clock is within %s of %s; %s", clockTolerance, votes(f), measuresOnly)
+}
+
+func votes(f *facts) string {
+	agree := 0
+	for _, s := range f.time.Servers {
+		if s.OK && !s.Falseticker {
+			agree++
+		}
+	}
+	return fmt.Sprintf("%d of %d NTP servers", agree, len(f.time.Servers))
+}

@@ -1,0 +1,257 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"hybridagent/agent/hostid"
+	"hybridagent/agent/identity"
+	"hybridagent/agent/path"
+	"hybridagent/agent/session"
+	"hybridagent/agent/timesync"
+	"hybridagent/netcfg"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// routeKeeper is the kernel's side: netcfg.Keeper.
+type routeKeeper interface {
+	Set(ctx context.Context, want []netcfg.Route) (netcfg.Achieved, error)
+	Status() netcfg.KeeperStatus
+}
+
+// core is the pipeline: it holds what is wanted and what the stages found, and
+// turns one into the other. The slow stages run in tasks of their own and only
+// leave results; an assignment goes through the fast ones on the goroutine that
+// received it, so that nothing but work lies between the plane and the kernel.
+type core struct {
+	log       *zap.Logger
+	version   string
+	plane     string // plane.address
+	started   time.Time
+	keeper    routeKeeper
+	inventory func(ctx context.Context) (netcfg.Inventory, error)
+	cache     cache
+	outbox    *session.Outbox
+	path      *path.Monitor
+	time      *timesync.Monitor
+	node      *nodeMonitor
+	ops       *operations
+	host      *agentv1.Inventory // what does not change: OS, kernel, memory
+	now       func() time.Time
+	wake      chan struct{}
+	netChange func() // told when NIC or addresses changed
+
+	mu         sync.Mutex
+	facts      facts
+	inv        netcfg.Inventory
+	conditions []*agentv1.Condition
+}
+
+// facts is all that conditions are computed from.
+type facts struct {
+	hostID        hostid.ID
+	identity      *identity.Identity
+	enrollErr     error
+	session       session.State
+	cacheErr      error
+	assignment    *assignment // in force
+	fromCache     bool
+	provisioned   *assignment // its node part was applied
+	pending       *assignment // its node part is being applied
+	refused       *agentv1.AssignmentResult
+	net           netResult
+	routes        netcfg.KeeperStatus
+	path          path.Report
+	time          timesync.Report
+	node          nodeFacts
+	operation     operationFacts
+	stickyNIC     string
+	networkFrozen bool // the network in force is not the assignment's
+}
+
+// notify wakes the pipeline; many calls before it runs are one.
+func (c *core) notify() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// load takes the cached state. A damaged file costs what was in it, not the daemon.
+func (c *core) load() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &c.facts
+	var errs []error
+	for name, into := range map[string]**assignment{
+		AssignmentFile: &f.assignment, ProvisionedFile: &f.provisioned, pendingFile: &f.pending,
+	} {
+		a, err := c.cache.load(name)
+		if err != nil {
+			c.log.Error("cached state is lost", zap.String("file", name), zap.Error(err))
+			errs = append(errs, err)
+		}
+		*into = a
+	}
+	f.cacheErr = errors.Join(errs...)
+	f.fromCache = f.assignment != nil
+	f.stickyNIC = c.cache.loadNIC()
+}
+
+// offer takes an assignment from the plane: validate, select, plan, kernel, disk,
+// answer. A refused one changes nothing.
+func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &c.facts
+	result := &agentv1.AssignmentResult{Generation: update.GetGeneration(), Digest: update.GetDigest()}
+	next, refusals := checkAssignment(update, f.hostID.ID)
+	if len(refusals) > 0 {
+		result.Refusals = refusals
+		f.refused = result
+		c.log.Warn("refused an assignment", zap.Uint64("generation", result.GetGeneration()),
+			zap.String("field", refusals[0].GetField()), zap.String("reason", refusals[0].GetReason()))
+		c.notify()
+		return result
+	}
+	before, wasCached := f.assignment, f.fromCache
+	f.assignment, f.fromCache = next, false
+	same := before != nil && before.update.GetDigest() == update.GetDigest() && before.update.GetGeneration() == update.GetGeneration()
+	if !same {
+		c.network(ctx)
+		if err := c.cache.save(AssignmentFile, next); err != nil {
+			c.log.Error("cannot cache an assignment", zap.Error(err))
+			f.assignment, f.fromCache = before, wasCached
+			c.network(ctx)
+			result.Refusals = []*agentv1.FieldRefusal{{Field: "assignment", Reason: err.Error() + "; make room or repair the disk, the plane sends it again"}}
+			f.refused = result
+			c.notify()
+			return result
+		}
+		c.log.Info("assignment in force", zap.Uint64("generation", update.GetGeneration()), zap.String("pool", next.msg.GetPool()))
+	}
+	f.refused, f.cacheErr = nil, nil
+	result.Accepted = true
+	c.evaluate()
+	return result
+}
+
+// pass runs the pipeline; fresh says that links, addresses or routes may have
+// changed since the last one.
+func (c *core) pass(ctx context.Context, fresh bool) {
+	var inv netcfg.Inventory
+	var err error
+	if fresh {
+		inv, err = c.inventory(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	if fresh {
+		c.facts.net.inventoryErr = err
+		if err == nil {
+			c.inv = inv
+		}
+	}
+	before := c.facts.net.selection.NodeIP
+	c.gather()
+	c.network(ctx)
+	if before != c.facts.net.selection.NodeIP && c.netChange != nil {
+		c.netChange()
+	}
+	c.evaluate()
+}
+
+// gather takes what the slow stages left; c.mu is held.
+func (c *core) gather() {
+	f := &c.facts
+	f.path, f.time = c.path.Report(), c.time.Report()
+	f.node, f.operation = c.node.facts(), c.ops.facts()
+	c.settleOperation()
+}
+
+// evaluate computes conditions from what was gathered and hands them on; c.mu is
+// held.
+func (c *core) evaluate() {
+	f := &c.facts
+	f.routes = c.keeper.Status()
+	c.instruct()
+	now := c.now()
+	c.conditions = carrySince(c.conditions, computeConditions(f, now), now)
+	if f.hostID.ID != "" {
+		c.outbox.SetInventory(hostInventory(c.host, f.net.candidates))
+		c.outbox.SetStatus(c.hostStatus())
+	}
+}
+
+// instruct tells the slow stages what to look at.
+func (c *core) instruct() {
+	f := &c.facts
+	if !f.assignment.inPool() {
+		c.path.Set(path.Plan{})
+		c.time.Set(nil)
+		c.node.set(nodeInput{})
+		return
+	}
+	msg := f.assignment.msg
+	plan := path.Plan{
+		APIEndpoint: msg.GetProbes().GetApiEndpoint(), Targets: msg.GetProbes().GetTargets(),
+		Interval: probeInterval(msg.GetProbes()),
+	}
+	if f.net.selected {
+		plan.NIC, plan.Source = f.net.selection.Link.Name, f.net.selection.NodeIP
+	}
+	for _, r := range f.routes.Installed {
+		plan.Routes += r.String() + "\n"
+	}
+	c.path.Set(plan)
+	c.time.Set(msg.GetTime().GetNtpServers())
+	c.node.set(nodeInput{
+		inPool:        true,
+		rolesAnywhere: msg.GetNode().GetAccess().GetIamRolesAnywhere() != nil,
+		generation:    f.assignment.update.GetGeneration(),
+	})
+}
+
+// settleOperation remembers which assignment the node was made from, once root
+// says that its node part is applied; c.mu is held.
+func (c *core) settleOperation() {
+	f := &c.facts
+	applied := f.node.state.GetAppliedNodeDigest()
+	if applied == "" || f.provisioned != nil && f.provisioned.msg.GetNodeDigest() == applied {
+		return
+	}
+	for _, a := range []*assignment{f.pending, f.assignment} {
+		if a == nil || a.msg.GetNodeDigest() != applied {
+			continue
+		}
+		if err := c.cache.save(ProvisionedFile, a); err != nil {
+			c.log.Error("cannot remember the network that the node was provisioned with", zap.Error(err))
+			return // tried again with the next pass
+		}
+		f.provisioned = a
+		return
+	}
+}
+
+// beginOperation keeps the assignment that an operation brings about, so that its
+// network is known when it has succeeded, whatever the plane sends meanwhile.
+func (c *core) beginOperation(op *agentv1.Operation) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.facts.assignment
+	if a == nil || a.msg.GetNodeDigest() != op.GetNodeDigest() {
+		return nil // root judges the operation; there is nothing to keep here
+	}
+	if err := c.cache.save(pendingFile, a); err != nil {
+		return err
+	}
+	c.facts.pending = a
+	return nil
+}

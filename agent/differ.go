@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// maxRepaveFields bounds HostStatus.repave_fields.
+const maxRepaveFields = 32
+
+// nodeDifferences names the fields in which two node parts differ, in the order
+// of their numbers. Registration labels and taints are left out: kubelet uses
+// them once, and they take effect by other ways.
+func nodeDifferences(applied, wanted *agentv1.NodeSpec) []string {
+	var names []string
+	a, w := applied.ProtoReflect(), wanted.ProtoReflect()
+	fields := a.Descriptor().Fields()
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		if fd.Name() == "registration_labels" || fd.Name() == "registration_taints" {
+			continue
+		}
+		if !sameField(a, w, fd) && len(names) < maxRepaveFields {
+			names = append(names, "node."+string(fd.Name()))
+		}
+	}
+	return names
+}
+
+// networkDifferences names the fields that decide NIC, node IP and routes and in
+// which two node parts differ.
+func networkDifferences(a, b *agentv1.NodeSpec) []string {
+	var names []string
+	ra, rb := a.ProtoReflect(), b.ProtoReflect()
+	for _, name := range [...]protoreflect.Name{"vpc_cidrs", "vpn_servers", "remote_node_cidrs", "nic"} {
+		if fd := ra.Descriptor().Fields().ByName(name); !sameField(ra, rb, fd) {
+			names = append(names, string(name))
+		}
+	}
+	return names
+}
+
+func sameField(a, b protoreflect.Message, fd protoreflect.FieldDescriptor) bool {
+	if a.Has(fd) != b.Has(fd) {
+		return false
+	}
+	if !a.Has(fd) {
+		return true
+	}
+	// Compare as messages with that one field: proto.Equal knows lists and maps.
+	x, y := a.New(), b.New()
+	x.Set(fd, a.Get(fd))
+	y.Set(fd, b.Get(fd))
+	return proto.Equal(x.Interface(), y.Interface())
+}
+
+// repaveFields says what differs between what is applied and what is wanted; empty
+// where nothing is applied, or nothing differs.
+func (f *facts) repaveFields() []string {
+	applied := f.node.state.GetAppliedNodeDigest()
+	if applied == "" || !f.assignment.inPool() || f.assignment.msg.GetNodeDigest() == applied {
+		return nil
+	}
+	if f.provisioned == nil || f.provisioned.msg.GetNodeDigest() != applied {
+		return []string{"node"} // what was applied is not known in detail
+	}
+	if fields := nodeDifferences(f.provisioned.msg.GetNode(), f.assignment.msg.GetNode()); len(fields) > 0 {
+		return fields
+	}
+	return []string{"node"}
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"hybridagent/netcfg"
+)
+
+// setTimeout bounds one write to the kernel, which takes microseconds unless the
+// keeper is still starting.
+const setTimeout = 10 * time.Second
+
+// netResult is what the nic and routes stages found.
+type netResult struct {
+	inventoryErr error
+	candidates   []netcfg.Candidate
+	selected     bool
+	selection    netcfg.Selection
+	selectErr    error
+	notRequired  bool
+	vpnServer    netip.Addr
+	planErr      error
+	setErr       error
+	managed      bool // routes were handed to the keeper at least once
+}
+
+// inForce returns the network part that counts now. Once the node exists it is
+// the one it was provisioned with, until an operation brings another; frozen says
+// that it is not the assignment's own.
+func (f *facts) inForce() (n network, ok, frozen bool) {
+	current := f.assignment
+	provisioned := f.node.state.GetAppliedNodeDigest() != "" || f.node.state == nil && f.provisioned != nil
+	switch {
+	case provisioned && f.provisioned != nil:
+		return f.provisioned.network, true, f.provisioned != current && !sameNetwork(f.provisioned, current)
+	case f.operation.running && f.pending != nil:
+		return f.pending.network, true, !sameNetwork(f.pending, current)
+	case current.inPool():
+		return current.network, true, false
+	}
+	return network{selector: netcfg.Selector{Auto: true}}, current != nil, false
+}
+
+// network runs the nic and routes stages on the inventory at hand; c.mu is held.
+// Where a stage refuses, what the kernel holds stays.
+func (c *core) network(ctx context.Context) {
+	f := &c.facts
+	n, known, frozen := f.inForce()
+	f.networkFrozen = frozen
+	result := netResult{inventoryErr: f.net.inventoryErr, managed: f.net.managed}
+	defer func() { f.net = result }()
+
+	result.selection, result.candidates, result.selectErr = netcfg.SelectNIC(c.inv, netcfg.SelectionInput{
+		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward, Sticky: f.stickyNIC,
+	})
+	result.selected = result.selectErr == nil && len(n.vpcCIDRs) > 0
+	if !known {
+		return // nothing was ever assigned, or the cache is lost: hands off
+	}
+	if len(n.vpcCIDRs) > 0 && result.selectErr != nil {
+		return
+	}
+	intent := netcfg.RouteIntent{VPCCIDRs: n.vpcCIDRs}
+	if len(n.vpnServers) > 0 {
+		intent.VPNServer = n.vpnServers[0]
+	}
+	result.vpnServer, result.notRequired = intent.VPNServer, intent.NotRequired()
+	var routes []netcfg.Route
+	if routes, result.planErr = netcfg.PlanRoutes(c.inv, result.selection, intent); result.planErr != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, setTimeout)
+	defer cancel()
+	_, result.setErr = c.keeper.Set(ctx, routes)
+	result.managed = true
+	if result.selected {
+		c.remember(result.selection.Link.Name)
+	}
+}
+
+// remember keeps the NIC's name, so that the choice is sticky over restarts.
+func (c *core) remember(nic string) {
+	if nic == c.facts.stickyNIC {
+		return
+	}
+	c.facts.stickyNIC = nic
+	if err := c.cache.saveNIC(nic); err != nil {
+		c.log.Warn("cannot remember the selected NIC", zap.String("nic", nic), zap.Error(err))
+	}
+}
+
+// sameNetwork compares what the node part says of the network.
+func sameNetwork(a, b *assignment) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return len(networkDifferences(a.msg.GetNode(), b.msg.GetNode())) == 0
+}

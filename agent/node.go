@@ -1,0 +1,286 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"hybridagent/agent/session"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// How often the node is looked at. Root answers read-node-state from memory in
+// between, so asking more often would only start a process for nothing.
+const (
+	nodeReadNotReady = time.Minute
+	nodeReadReady    = 10 * time.Minute
+	kubeletInterval  = 10 * time.Second
+	// certificateRetry is the wait after the plane did not sign the node's key.
+	certificateRetry = time.Minute
+	// certificateMargin is how long before its end a node certificate is replaced.
+	certificateMargin = 7 * 24 * time.Hour
+)
+
+// nodeInput is what the node stage needs of the assignment.
+type nodeInput struct {
+	inPool        bool
+	rolesAnywhere bool
+	generation    uint64
+}
+
+// nodeFacts is what the node stage found.
+type nodeFacts struct {
+	state          *agentv1.NodeState // nil: never read
+	doorErr        error
+	kubeletErr     error // seen twice in a row
+	certificateErr error // why there is no node certificate
+}
+
+// nodeMonitor watches the node through root's eyes and kubelet's health endpoint,
+// and fetches the node's certificate for IAM Roles Anywhere.
+type nodeMonitor struct {
+	log     *zap.Logger
+	door    Door
+	outbox  *session.Outbox
+	healthz func(ctx context.Context) error
+	changed func()
+	now     func() time.Time
+	ready   chan struct{}
+	wake    chan struct{}
+	answers chan *agentv1.NodeCertificateResponse
+
+	mu      sync.Mutex
+	input   nodeInput
+	result  nodeFacts
+	readNow bool
+
+	// Of the goroutine that runs.
+	readAt, kubeletAt, requestAt time.Time
+	backoff                      session.Backoff
+	kubeletFailures              int
+	requested                    bool
+	generation                   uint64
+}
+
+func newNodeMonitor(log *zap.Logger, door Door, outbox *session.Outbox) *nodeMonitor {
+	return &nodeMonitor{
+		log: log, door: door, outbox: outbox, healthz: kubeletHealthz(), now: time.Now,
+		ready: make(chan struct{}), wake: make(chan struct{}, 1),
+		answers: make(chan *agentv1.NodeCertificateResponse, 1),
+		backoff: session.Backoff{First: time.Second, Cap: nodeReadNotReady}, readNow: true,
+	}
+}
+
+// String names the task.
+func (n *nodeMonitor) String() string { return "node" }
+
+// Ready is closed as soon as the task runs.
+func (n *nodeMonitor) Ready() <-chan struct{} { return n.ready }
+
+func (n *nodeMonitor) facts() nodeFacts {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.result
+}
+
+func (n *nodeMonitor) set(input nodeInput) {
+	n.mu.Lock()
+	changed := input != n.input
+	n.input = input
+	n.mu.Unlock()
+	if changed {
+		n.poke()
+	}
+}
+
+// read has the node's state read at once.
+func (n *nodeMonitor) read() {
+	n.mu.Lock()
+	n.readNow = true
+	n.mu.Unlock()
+	n.poke()
+}
+
+func (n *nodeMonitor) poke() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// answer takes the plane's answer to a certificate request.
+func (n *nodeMonitor) answer(response *agentv1.NodeCertificateResponse) {
+	select {
+	case n.answers <- response:
+	default: // one is being installed; the request stands and is answered again
+	}
+}
+
+func (n *nodeMonitor) change(change func(*nodeFacts)) {
+	n.mu.Lock()
+	change(&n.result)
+	n.mu.Unlock()
+	n.changed()
+}
+
+// Run watches until ctx ends; then it returns nil.
+func (n *nodeMonitor) Run(ctx context.Context) error {
+	close(n.ready)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-n.wake:
+		case response := <-n.answers:
+			n.install(ctx, response)
+		}
+		n.step(ctx)
+		timer.Reset(n.next())
+	}
+}
+
+// step does what is due.
+func (n *nodeMonitor) step(ctx context.Context) {
+	n.mu.Lock()
+	input, forced := n.input, n.readNow
+	n.readNow = false
+	n.mu.Unlock()
+	now := n.now()
+	if forced || !now.Before(n.readAt) {
+		n.readState(ctx)
+	}
+	if n.provisioned() && !now.Before(n.kubeletAt) {
+		n.checkKubelet(ctx)
+	}
+	if input.generation != n.generation {
+		n.generation, n.requestAt = input.generation, time.Time{}
+	}
+	n.requestCertificate(ctx, input)
+}
+
+// next returns the time until something is due.
+func (n *nodeMonitor) next() time.Duration {
+	due := n.readAt
+	if n.provisioned() && n.kubeletAt.Before(due) {
+		due = n.kubeletAt
+	}
+	if !n.requestAt.IsZero() && n.requestAt.Before(due) {
+		due = n.requestAt
+	}
+	return max(due.Sub(n.now()), 10*time.Millisecond)
+}
+
+func (n *nodeMonitor) provisioned() bool { return n.facts().state.GetAppliedNodeDigest() != "" }
+
+func (n *nodeMonitor) readState(ctx context.Context) {
+	state, err := n.door.ReadNodeState(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		n.readAt = n.now().Add(time.Second + n.backoff.Next())
+		n.log.Warn("cannot read the node's state", zap.Error(err))
+		n.change(func(f *nodeFacts) { f.doorErr = err })
+		return
+	}
+	n.backoff.Reset()
+	wait := nodeReadReady
+	if state.GetAppliedNodeDigest() != "" && !state.GetNodeReady() {
+		wait = nodeReadNotReady
+	}
+	n.readAt = n.now().Add(wait)
+	n.change(func(f *nodeFacts) { f.state, f.doorErr = state, nil })
+}
+
+func (n *nodeMonitor) checkKubelet(ctx context.Context) {
+	err := n.healthz(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	n.kubeletAt = n.now().Add(kubeletInterval)
+	before := n.facts().kubeletErr
+	switch {
+	case err != nil:
+		n.kubeletFailures++
+		if n.kubeletFailures >= 2 && (before == nil || before.Error() != err.Error()) {
+			n.change(func(f *nodeFacts) { f.kubeletErr = err })
+		}
+	case before != nil:
+		n.kubeletFailures = 0
+		n.change(func(f *nodeFacts) { f.kubeletErr = nil })
+		n.readState(ctx) // the Node may be Ready again
+	default:
+		n.kubeletFailures = 0
+	}
+}
+
+// requestCertificate asks the plane to sign the node's key where that is needed.
+func (n *nodeMonitor) requestCertificate(ctx context.Context, input nodeInput) {
+	facts := n.facts()
+	wanted := input.inPool && input.rolesAnywhere && facts.state != nil && n.certificateDue(facts.state)
+	if !wanted {
+		if n.requested {
+			n.requested = false
+			n.outbox.RequestNodeCertificate(nil)
+		}
+		n.requestAt = time.Time{}
+		return
+	}
+	if n.requested || n.now().Before(n.requestAt) {
+		return
+	}
+	csr, err := n.door.NodeKeyCSR(ctx)
+	if err != nil {
+		n.certificateFailed(ctx, fmt.Errorf("cannot get the node's certificate request: %w", err))
+		return
+	}
+	n.requested, n.requestAt = true, time.Time{}
+	n.outbox.RequestNodeCertificate(csr)
+}
+
+// certificateDue says whether there is no certificate, or its end is near. One that
+// never lives longer than the margin is replaced in the last tenth of its life by
+// the next reading that finds it close to its end.
+func (n *nodeMonitor) certificateDue(state *agentv1.NodeState) bool {
+	if !state.GetCertificateInstalled() {
+		return true
+	}
+	end := state.GetCertificateExpiresAt()
+	return end != nil && end.AsTime().Sub(n.now()) < certificateMargin
+}
+
+func (n *nodeMonitor) install(ctx context.Context, response *agentv1.NodeCertificateResponse) {
+	if !n.requested {
+		return // answered twice, after a new stream
+	}
+	n.requested = false
+	n.outbox.RequestNodeCertificate(nil)
+	if len(response.GetCertificate()) == 0 {
+		n.certificateFailed(ctx, fmt.Errorf("the plane did not sign the node's certificate: %s", response.GetRefusal()))
+		return
+	}
+	if err := n.door.InstallNodeCertificate(ctx, response.GetCertificate()); err != nil {
+		n.certificateFailed(ctx, fmt.Errorf("cannot install the node's certificate: %w", err))
+		return
+	}
+	n.log.Info("installed the node's certificate")
+	n.requestAt = n.now().Add(time.Hour) // whatever the next reading says
+	n.change(func(f *nodeFacts) { f.certificateErr = nil })
+	n.readState(ctx)
+}
+
+func (n *nodeMonitor) certificateFailed(ctx context.Context, err error) {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	n.requestAt = n.now().Add(certificateRetry)
+	n.log.Warn("no node certificate", zap.Error(err))
+	n.change(func(f *nodeFacts) { f.certificateErr = err })
+}

@@ -1,0 +1,190 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"hybridagent/netcfg"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	localv1 "hybridagent/proto/hybrid/local/v1"
+)
+
+// hostStatus is the whole state for the plane; c.mu is held.
+func (c *core) hostStatus() *agentv1.HostStatus {
+	f := &c.facts
+	s := &agentv1.HostStatus{
+		Conditions:               c.conditions,
+		AppliedNodeDigest:        f.node.state.GetAppliedNodeDigest(),
+		AppliedKubernetesVersion: f.node.state.GetAppliedKubernetesVersion(),
+		ReadyToProvision:         f.readyToProvision(),
+		Routes:                   c.facts.routeTexts(),
+		RepaveFields:             f.repaveFields(),
+		Runner:                   f.node.state.GetRunner(),
+	}
+	if f.assignment != nil {
+		s.Generation = f.assignment.update.GetGeneration()
+	}
+	if f.net.selected {
+		s.Nic, s.NodeIp = f.net.selection.Link.Name, f.net.selection.NodeIP.String()
+	}
+	return s
+}
+
+// hello describes the host for a new stream.
+func (c *core) hello() *agentv1.Hello {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &c.facts
+	h := &agentv1.Hello{
+		HostId: f.hostID.ID, AgentVersion: c.version, BootId: bootID(), Fingerprint: fingerprintProto(f.hostID.Fingerprint),
+	}
+	if f.assignment != nil {
+		h.Generation, h.Digest = f.assignment.update.GetGeneration(), f.assignment.update.GetDigest()
+	}
+	return h
+}
+
+// Status is the whole state for the local API.
+func (c *core) Status() *localv1.Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &c.facts
+	s := &localv1.Status{
+		HostId: f.hostID.ID, HostIdSource: f.hostID.Source, Version: c.version, StartedAt: timestamppb.New(c.started),
+		Plane: c.planeStatus(), Assignment: c.assignmentStatus(), Network: c.networkStatus(),
+		Conditions: c.conditions, Operation: f.operation.progress, Runner: f.node.state.GetRunner(), Node: nodeSummary(f),
+	}
+	for _, r := range f.path.Results {
+		target := &localv1.PathTarget{Target: r.Target, Method: r.Method, Ok: r.OK, Error: r.Error, At: timestamppb.New(r.At)}
+		if r.OK {
+			target.Rtt = durationpb.New(r.RTT)
+		}
+		s.Path = append(s.Path, target)
+	}
+	for _, t := range f.time.Servers {
+		server := &localv1.TimeServer{Server: t.Address, Ok: t.OK, Error: t.Error, Stratum: uint32(t.Stratum), Falseticker: t.Falseticker}
+		if t.OK {
+			server.Offset, server.Rtt = durationpb.New(t.Offset), durationpb.New(t.RTT)
+		}
+		s.TimeServers = append(s.TimeServers, server)
+	}
+	if f.time.Measured {
+		s.ClockOffset = durationpb.New(f.time.Offset)
+	}
+	return s
+}
+
+func (c *core) planeStatus() *localv1.PlaneConnection {
+	f := &c.facts
+	p := &localv1.PlaneConnection{Address: c.plane, Connected: f.session.Connected, Since: timestamppb.New(f.session.Since)}
+	if f.session.Since.IsZero() {
+		p.Since = timestamppb.New(c.started)
+	}
+	switch {
+	case f.session.LastError != nil:
+		p.LastError = f.session.LastError.Error()
+	case f.enrollErr != nil:
+		p.LastError = f.enrollErr.Error()
+	}
+	if !f.session.NextAttempt.IsZero() {
+		p.NextAttemptAt = timestamppb.New(f.session.NextAttempt)
+	}
+	if f.identity.Enrolled() {
+		p.CertificateExpiresAt = timestamppb.New(f.identity.Certificate.NotAfter)
+	}
+	return p
+}
+
+func (c *core) assignmentStatus() *localv1.AssignmentState {
+	f := &c.facts
+	a := &localv1.AssignmentState{FromCache: f.fromCache}
+	if f.assignment != nil {
+		a.Generation, a.Digest = f.assignment.update.GetGeneration(), f.assignment.update.GetDigest()
+		a.Pool, a.Cluster = f.assignment.msg.GetPool(), f.assignment.msg.GetNode().GetClusterName()
+		a.KubernetesVersion = f.assignment.msg.GetNode().GetKubernetesVersion()
+	}
+	if f.refused != nil {
+		a.RefusedGeneration, a.Refusals = f.refused.GetGeneration(), f.refused.GetRefusals()
+	}
+	return a
+}
+
+func (c *core) networkStatus() *localv1.NetworkState {
+	f := &c.facts
+	n := &localv1.NetworkState{
+		Routes: f.routeTexts(), Repairs: f.routes.Repairs, ForeignRoutes: f.foreignTexts(),
+	}
+	if f.net.selected {
+		n.Nic, n.NicReason = f.net.selection.Link.Name, f.net.selection.Reason
+		n.NodeIp = f.net.selection.NodeIP.String()
+	}
+	if f.net.vpnServer.IsValid() {
+		n.VpnServer = f.net.vpnServer.String()
+	}
+	if last := f.routes.LastRepair; last != nil {
+		n.LastRepairAt, n.LastRepairTook = timestamppb.New(last.When), durationpb.New(last.Took)
+	}
+	return n
+}
+
+func nodeSummary(f *facts) *localv1.NodeSummary {
+	s := f.node.state
+	if s == nil {
+		return nil
+	}
+	return &localv1.NodeSummary{
+		Name: s.GetNodeName(), Ready: nodeReady(f).status == agentv1.ConditionStatus_CONDITION_STATUS_TRUE,
+		KubeletVersion: s.GetKubeletVersion(), InternalIp: s.GetInternalIp(),
+		CertificateExpiresAt: s.GetCertificateExpiresAt(), AppliedKubernetesVersion: s.GetAppliedKubernetesVersion(),
+	}
+}
+
+// NICs lists every link with the verdict on it, for the local API.
+func (c *core) NICs() []*agentv1.NIC {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return nicProtos(c.facts.net.candidates)
+}
+
+func (f *facts) routeTexts() []string { return f.texts(f.routes.Installed) }
+
+func (f *facts) foreignTexts() []string { return f.texts(f.routes.Foreign) }
+
+func (f *facts) texts(routes []netcfg.Route) []string {
+	var texts []string
+	for _, r := range routes {
+		texts = append(texts, f.routeText(r))
+	}
+	return texts
+}
+
+// routeText writes a route as `ip route` would, with the link's name.
+func (f *facts) routeText(r netcfg.Route) string {
+	var b strings.Builder
+	b.WriteString(r.Dst.String())
+	if r.Gateway.IsValid() {
+		fmt.Fprintf(&b, " via %s", r.Gateway)
+	}
+	if r.LinkIndex != 0 {
+		fmt.Fprintf(&b, " dev %s", f.linkName(r.LinkIndex))
+	}
+	if !r.Own() {
+		fmt.Fprintf(&b, " proto %d metric %d", r.Protocol, r.Metric)
+	}
+	if r.Source.IsValid() {
+		fmt.Fprintf(&b, " src %s", r.Source)
+	}
+	return b.String()
+}
+
+func (f *facts) linkName(index int) string {
+	for _, c := range f.net.candidates {
+		if c.Link.Index == index {
+			return c.Link.Name
+		}
+	}
+	return fmt.Sprintf("#%d", index)
+}
