@@ -100,8 +100,26 @@ func (c *Client) ReadNodeState(ctx context.Context) (*agentv1.NodeState, error) 
 	return reply.GetNodeState(), nil
 }
 
-// ask sends a request and returns its one reply.
+// retryPause is how long a request that was dropped waits for the next process.
+const retryPause = 100 * time.Millisecond
+
+// ask sends a request and returns its one reply. A connection that ends without
+// one was dropped by a process that was about to end when idle; systemd starts
+// the next one, so the request is made once more.
 func (c *Client) ask(ctx context.Context, request *agentv1.DoorRequest) (*agentv1.DoorReply, error) {
+	reply, err := c.askOnce(ctx, request)
+	if !errors.Is(err, ErrInterrupted) {
+		return reply, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, err
+	case <-time.After(retryPause):
+		return c.askOnce(ctx, request)
+	}
+}
+
+func (c *Client) askOnce(ctx context.Context, request *agentv1.DoorRequest) (*agentv1.DoorReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	conn, done, err := c.send(ctx, request)

@@ -64,9 +64,10 @@ type Door struct {
 	noise *rate.Limiter
 	muted atomic.Int64
 
-	mutex sync.Mutex
-	since time.Time
-	open  int
+	mutex  sync.Mutex
+	since  time.Time
+	open   int
+	closed bool
 }
 
 // New returns a door; Serve opens it.
@@ -86,14 +87,17 @@ func New(log *zap.Logger, opt Options) *Door {
 	}
 }
 
-// Idle returns since when no connection has been open; 0 while one is.
-func (d *Door) Idle() time.Duration {
+// CloseIfIdle closes the door if no connection was open for this long, and
+// reports whether it did. From then on connections are dropped unread, so that
+// none is served by a process that is about to end.
+func (d *Door) CloseIfIdle(idle time.Duration) bool {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if d.open > 0 {
-		return 0
+	if d.open > 0 || time.Since(d.since) < idle {
+		return false
 	}
-	return time.Since(d.since)
+	d.closed = true
+	return true
 }
 
 // Serve takes connections until the context ends, then closes the listener and
@@ -135,8 +139,10 @@ func pause(ctx context.Context, wait time.Duration) {
 // handle serves one connection: one request.
 func (d *Door) handle(ctx context.Context, conn net.Conn) {
 	defer func() { _ = conn.Close() }()
-	d.count(1)
-	defer d.count(-1)
+	if !d.enter() {
+		return
+	}
+	defer d.leave()
 	peer, err := peerOf(conn)
 	if err != nil {
 		d.log.Error("cannot tell who connects", zap.Error(err))
@@ -167,10 +173,21 @@ func (d *Door) handle(ctx context.Context, conn net.Conn) {
 	}
 }
 
-func (d *Door) count(change int) {
+// enter counts a connection, unless the door is closed.
+func (d *Door) enter() bool {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	d.open += change
+	if d.closed {
+		return false
+	}
+	d.open++
+	return true
+}
+
+func (d *Door) leave() {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.open--
 	d.since = time.Now()
 }
 
