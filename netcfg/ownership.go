@@ -45,7 +45,7 @@ func isDockerBridge(name string) bool {
 // its only ports and no default route leaves by it.
 func notForAuto(inv Inventory, l Link) string {
 	for _, p := range containerPrefixes() {
-		if strings.HasPrefix(l.Name, p) && !(p == "lxc" && l.Kind == "device") {
+		if strings.HasPrefix(l.Name, p) {
 			return "is container-owned (named like " + p + "*)"
 		}
 	}

@@ -42,21 +42,22 @@ func main() {
 	out := flag.String("out", "build/bench.json", "file for the JSON list")
 	asRole := flag.String("role", "", "internal: run as a subject of a measurement")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	var err error
-	switch {
-	case *asRole != "":
-		err = role(ctx, *asRole, flag.Args())
-	case os.Geteuid() != 0:
-		err = asNamespaceRoot(ctx)
-	default:
-		err = run(ctx, strings.FieldsFunc(*only, func(r rune) bool { return r == ',' || r == ' ' }), *out)
-	}
-	if err != nil {
+	if err := dispatch(*asRole, *only, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func dispatch(asRole, only, out string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	switch {
+	case asRole != "":
+		return role(ctx, asRole, flag.Args())
+	case os.Geteuid() != 0:
+		return asNamespaceRoot(ctx)
+	}
+	return run(ctx, strings.FieldsFunc(only, func(r rune) bool { return r == ',' || r == ' ' }), out)
 }
 
 // asNamespaceRoot runs the program again as root of a user namespace.
@@ -99,6 +100,10 @@ func run(ctx context.Context, prefixes []string, out string) error {
 		begin := time.Now()
 		fmt.Fprintf(os.Stderr, "measuring %s ...\n", strings.Join(g.ids, " "))
 		got, err := g.run(ctx, e)
+		if ctx.Err() != nil {
+			// What was written before stays: half a run would pass for a whole one.
+			return fmt.Errorf("ended early: %w", context.Cause(ctx))
+		}
 		if err != nil {
 			failures = append(failures, fmt.Errorf("cannot measure %s: %w", g.ids[0], err))
 			continue
