@@ -59,10 +59,10 @@ func (d *demo) forgeOn(ctx context.Context, edge *actors.Edge) (string, error) {
 type opResult struct {
 	State   string `json:"state"`
 	Message string `json:"message"`
-	Steps   []struct {
-		Name  string `json:"name"`
-		State string `json:"state"`
-	} `json:"steps"`
+	Records []struct {
+		Kind string `json:"kind"`
+		Step string `json:"step"`
+	} `json:"records"`
 }
 
 // checkProvision waits for the end of the operation and reads root's journal of it.
@@ -85,7 +85,7 @@ func (d *demo) checkProvision(ctx context.Context) (string, error) {
 	return fmt.Sprintf("root's journal on both hosts: nodeadm install, config check, init done in %.1f s", took.Seconds()), nil
 }
 
-var nodeadmSteps = []string{"install", "config-check", "init"}
+func nodeadmSteps() []string { return []string{"nodeadm-install", "nodeadm-config-check", "nodeadm-init"} }
 
 // initDone looks for nodeadm's three steps in root's journal; the operation itself may still wait for the node.
 func (d *demo) initDone(ctx context.Context, edge *actors.Edge, status actors.Status) error {
@@ -101,12 +101,14 @@ func (d *demo) initDone(ctx context.Context, edge *actors.Edge, status actors.St
 		return fmt.Errorf("cannot read root's journal: %w", err)
 	}
 	done := make(map[string]bool)
-	for _, step := range result.Steps {
-		done[step.Name] = step.State == "done"
+	for _, record := range result.Records {
+		if record.Kind == "done" {
+			done[record.Step] = true
+		}
 	}
-	for _, step := range nodeadmSteps {
+	for _, step := range nodeadmSteps() {
 		if !done[step] {
-			return fmt.Errorf("step %s is not done; operation at %s: %s", step, status.Operation.Step, status.Operation.Message)
+			return fmt.Errorf("step %s is not done; operation %s at %s: %s", step, result.State, status.Operation.Step, result.Message)
 		}
 	}
 	return nil

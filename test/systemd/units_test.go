@@ -1,6 +1,6 @@
 //go:build systemd
 
-package systemd_test
+package systemd
 
 import (
 	"encoding/json"
