@@ -10,6 +10,7 @@ import (
 
 	"hybridagent/plane/auth"
 	"hybridagent/plane/fleet"
+	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
@@ -46,7 +47,7 @@ func (s *Server) Delete(ctx context.Context, req *planev1.DeleteRequest) (*plane
 // hash of a token may stay: it leads to a name that is gone.
 func deletions(r *planev1.Resource) []store.Write {
 	writes := []store.Write{{Key: store.KeyOf(r), Delete: true}}
-	if r.GetKind() == store.KindHost {
+	if r.GetKind() == kind.Host {
 		for _, key := range fleet.RecordKeys(r.GetMetadata().GetName()) {
 			writes = append(writes, store.Write{Key: key, Delete: true})
 		}

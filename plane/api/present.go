@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
@@ -19,13 +20,13 @@ func (s *Server) present(w world, r *planev1.Resource) *planev1.Resource {
 		*field = ""
 	}
 	switch c.GetKind() {
-	case store.KindHost:
+	case kind.Host:
 		if st := s.fleet.HostStatus(c.GetMetadata().GetName()); st != nil {
 			c.Status = &planev1.Resource_EdgeHostStatus{EdgeHostStatus: st}
 		}
-	case store.KindPool:
+	case kind.Pool:
 		c.Status = &planev1.Resource_NodePoolStatus{NodePoolStatus: s.fleet.PoolStatus(c.GetNodePool())}
-	case store.KindProfile:
+	case kind.Profile:
 		c.Status = &planev1.Resource_HybridProfileStatus{HybridProfileStatus: &planev1.HybridProfileStatus{InUse: inUse(w, c)}}
 	}
 	return c
@@ -33,7 +34,7 @@ func (s *Server) present(w world, r *planev1.Resource) *planev1.Resource {
 
 func inUse(w world, profile *planev1.Resource) []string {
 	var out []string
-	for _, pool := range w.kind(store.KindPool) {
+	for _, pool := range w.kind(kind.Pool) {
 		p := pool.GetNodePool()
 		if p.GetProfile() == profile.GetMetadata().GetName() && p.GetProfileVersion() == profile.GetHybridProfile().GetVersion() {
 			out = append(out, pool.GetMetadata().GetName())

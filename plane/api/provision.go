@@ -9,15 +9,15 @@ import (
 	"google.golang.org/grpc/status"
 
 	"hybridagent/plane/auth"
+	"hybridagent/plane/kind"
 	"hybridagent/plane/rollout"
-	"hybridagent/plane/store"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
 // Provision has a failed provisioning tried again.
 func (s *Server) Provision(ctx context.Context, req *planev1.ProvisionRequest) (*planev1.ProvisionResponse, error) {
 	if s.fleet.HostStatus(req.GetHostId()) == nil {
-		return nil, status.Errorf(codes.NotFound, "%s %q does not exist", store.KindHost, req.GetHostId())
+		return nil, status.Errorf(codes.NotFound, "%s %q does not exist", kind.Host, req.GetHostId())
 	}
 	err := s.ops.Retry(ctx, req.GetHostId())
 	switch {

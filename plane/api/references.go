@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"hybridagent/plane/compile"
+	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
@@ -15,13 +16,13 @@ import (
 // world is every resource at one revision, by key.
 type world map[string]*planev1.Resource
 
-func (w world) get(kind, name string) *planev1.Resource { return w[store.ResourceKey(kind, name)] }
+func (w world) get(of, name string) *planev1.Resource { return w[store.ResourceKey(of, name)] }
 
 // kind answers the resources of a kind, ordered by key.
-func (w world) kind(kind string) []*planev1.Resource {
+func (w world) kind(of string) []*planev1.Resource {
 	var keys []string
 	for k := range w {
-		if strings.HasPrefix(k, store.ResourceKey(kind, "")) {
+		if strings.HasPrefix(k, store.ResourceKey(of, "")) {
 			keys = append(keys, k)
 		}
 	}
@@ -36,15 +37,15 @@ func (w world) kind(kind string) []*planev1.Resource {
 // pool checks a pool against what it refers to and against the other pools.
 func (s *Server) crossCheckPool(v *violations, w world, r *planev1.Resource) {
 	p := r.GetNodePool()
-	cluster := w.get(store.KindCluster, p.GetCluster())
+	cluster := w.get(kind.Cluster, p.GetCluster())
 	if cluster == nil {
 		v.add("spec.cluster", "HybridCluster %q does not exist", p.GetCluster())
 	}
-	if w.get(store.KindProfile, store.ProfileName(p.GetProfile(), p.GetProfileVersion())) == nil {
+	if w.get(kind.Profile, store.ProfileName(p.GetProfile(), p.GetProfileVersion())) == nil {
 		v.add("spec.profileVersion", "%s", missingProfile(w, p))
 	}
 	taken := map[string]string{}
-	for _, other := range w.kind(store.KindPool) {
+	for _, other := range w.kind(kind.Pool) {
 		if other.GetMetadata().GetName() == r.GetMetadata().GetName() {
 			continue
 		}
@@ -67,7 +68,7 @@ func (s *Server) crossCheckPool(v *violations, w world, r *planev1.Resource) {
 
 func missingProfile(w world, p *planev1.NodePoolSpec) string {
 	var versions []string
-	for _, r := range w.kind(store.KindProfile) {
+	for _, r := range w.kind(kind.Profile) {
 		if r.GetMetadata().GetName() == p.GetProfile() {
 			versions = append(versions, r.GetHybridProfile().GetVersion())
 		}
@@ -128,7 +129,7 @@ func (s *Server) hostHasArchitecture(v *violations, path, want string, h *planev
 // crossCheckCluster keeps what pools rely on: a host ID that a change to Roles
 // Anywhere would turn into a node name.
 func (s *Server) crossCheckCluster(v *violations, w world, r *planev1.Resource) {
-	for _, pool := range w.kind(store.KindPool) {
+	for _, pool := range w.kind(kind.Pool) {
 		if pool.GetNodePool().GetCluster() != r.GetMetadata().GetName() {
 			continue
 		}
@@ -146,18 +147,18 @@ func (s *Server) crossCheckCluster(v *violations, w world, r *planev1.Resource) 
 func users(w world, r *planev1.Resource) []string {
 	var out []string
 	name := r.GetMetadata().GetName()
-	for _, pool := range w.kind(store.KindPool) {
+	for _, pool := range w.kind(kind.Pool) {
 		p, at := pool.GetNodePool(), "NodePool "+pool.GetMetadata().GetName()
 		switch r.GetKind() {
-		case store.KindCluster:
+		case kind.Cluster:
 			if p.GetCluster() == name {
 				out = append(out, at)
 			}
-		case store.KindProfile:
+		case kind.Profile:
 			if p.GetProfile() == name && p.GetProfileVersion() == r.GetHybridProfile().GetVersion() {
 				out = append(out, at)
 			}
-		case store.KindHost:
+		case kind.Host:
 			if slices.ContainsFunc(p.GetHosts(), func(h *planev1.PoolHost) bool { return h.GetHostId() == name }) {
 				out = append(out, at)
 			}

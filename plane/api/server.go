@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"hybridagent/plane/ca"
 	"hybridagent/plane/fleet"
+	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
@@ -89,7 +91,7 @@ func (s *Server) List(ctx context.Context, req *planev1.ListRequest) (*planev1.L
 	}
 	resp := &planev1.ListResponse{}
 	found := w.kind(req.GetKind())
-	if req.GetKind() == store.KindProfile {
+	if req.GetKind() == kind.Profile {
 		sortProfiles(found)
 	}
 	for _, r := range found {
@@ -100,15 +102,15 @@ func (s *Server) List(ctx context.Context, req *planev1.ListRequest) (*planev1.L
 
 // find answers the resources of a name; of a profile without version all
 // versions, the highest last.
-func find(w world, kind, name string) []*planev1.Resource {
-	if r := w.get(kind, name); r != nil {
+func find(w world, of, name string) []*planev1.Resource {
+	if r := w.get(of, name); r != nil {
 		return []*planev1.Resource{r}
 	}
-	if kind != store.KindProfile || strings.Contains(name, "@") {
+	if of != kind.Profile || strings.Contains(name, "@") {
 		return nil
 	}
 	var out []*planev1.Resource
-	for _, r := range w.kind(kind) {
+	for _, r := range w.kind(of) {
 		if r.GetMetadata().GetName() == name {
 			out = append(out, r)
 		}
@@ -117,13 +119,11 @@ func find(w world, kind, name string) []*planev1.Resource {
 	return out
 }
 
-func checkKind(kind string) error {
-	switch kind {
-	case store.KindCluster, store.KindProfile, store.KindPool, store.KindHost, store.KindToken:
+func checkKind(name string) error {
+	if slices.Contains(kind.All(), name) {
 		return nil
 	}
-	return status.Errorf(codes.InvalidArgument, "kind %q is unknown; the kinds are %s", kind,
-		strings.Join([]string{store.KindCluster, store.KindProfile, store.KindPool, store.KindHost, store.KindToken}, ", "))
+	return status.Errorf(codes.InvalidArgument, "kind %q is unknown; the kinds are %s", name, strings.Join(kind.All(), ", "))
 }
 
 // read answers every resource, and the guard that a write must hold to be based

@@ -14,6 +14,7 @@ import (
 
 	"hybridagent/plane/auth"
 	"hybridagent/plane/fleet"
+	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
@@ -64,7 +65,7 @@ func (s *Server) newToken(req *planev1.CreateTokenRequest) (*planev1.Resource, e
 	if name == "" {
 		name = "token-" + strings.ToLower(rand.Text()[:8])
 	}
-	v := &violations{}
+	v := &violations{subject: kind.Token + " " + name}
 	if !s.rules.label.MatchString(name) {
 		v.add("name", "%q is no lowercase DNS label of at most 63 characters", name)
 	}
@@ -74,12 +75,12 @@ func (s *Server) newToken(req *planev1.CreateTokenRequest) (*planev1.Resource, e
 	if uses > maxUses {
 		v.add("uses", "%d is not from 1 to %d", uses, maxUses)
 	}
-	if err := v.err("EnrollmentToken " + name); err != nil {
+	if err := v.err(); err != nil {
 		return nil, err
 	}
 	now := s.now()
 	return &planev1.Resource{
-		ApiVersion: store.APIVersion, Kind: store.KindToken,
+		ApiVersion: kind.APIVersion, Kind: kind.Token,
 		Metadata: &planev1.Metadata{Name: name, CreatedAt: timestamppb.New(now)},
 		Spec: &planev1.Resource_EnrollmentToken{EnrollmentToken: &planev1.EnrollmentTokenSpec{
 			ExpiresAt: timestamppb.New(now.Add(ttl)), Uses: uses,
@@ -108,7 +109,7 @@ func (s *Server) RevokeToken(ctx context.Context, req *planev1.RevokeTokenReques
 }
 
 func (s *Server) revoke(ctx context.Context, name string) error {
-	r, err := s.store.GetResource(ctx, store.KindToken, name)
+	r, err := s.store.GetResource(ctx, kind.Token, name)
 	if err != nil {
 		return err
 	}

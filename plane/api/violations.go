@@ -9,14 +9,22 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// violations gathers everything that is wrong with a resource, so that an
+// violations gathers everything that is wrong with resources, so that an
 // operator sees it at once. Paths are those of the YAML document.
 type violations struct {
-	list []*errdetails.BadRequest_FieldViolation
+	// prefix and subject of the resource under way: what precedes its paths, and
+	// its name in words.
+	prefix  string
+	subject string
+
+	list  []*errdetails.BadRequest_FieldViolation
+	words []string
 }
 
 func (v *violations) add(path, format string, args ...any) {
-	v.list = append(v.list, &errdetails.BadRequest_FieldViolation{Field: path, Description: fmt.Sprintf(format, args...)})
+	text := fmt.Sprintf(format, args...)
+	v.list = append(v.list, &errdetails.BadRequest_FieldViolation{Field: v.prefix + path, Description: text})
+	v.words = append(v.words, v.subject+": "+path+": "+text)
 }
 
 // check adds an error, if there is one.
@@ -27,15 +35,11 @@ func (v *violations) check(path string, err error) {
 }
 
 // err is the gRPC status that names every violation, in words and as details.
-func (v *violations) err(what string) error {
+func (v *violations) err() error {
 	if len(v.list) == 0 {
 		return nil
 	}
-	lines := make([]string, 0, len(v.list))
-	for _, f := range v.list {
-		lines = append(lines, f.GetField()+": "+f.GetDescription())
-	}
-	st := status.New(codes.InvalidArgument, what+" is not valid: "+strings.Join(lines, "; "))
+	st := status.New(codes.InvalidArgument, strings.Join(v.words, "; "))
 	if with, err := st.WithDetails(&errdetails.BadRequest{FieldViolations: v.list}); err == nil {
 		st = with
 	}

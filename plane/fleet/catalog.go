@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hybridagent/plane/compile"
+	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
@@ -25,8 +26,8 @@ func newCatalog() catalog {
 // set stores or, with nil, removes a resource and answers the hosts whose
 // assignment it may change.
 func (c *catalog) set(key string, r *planev1.Resource) []string {
-	kind, name, _ := strings.Cut(strings.TrimPrefix(key, store.ResourcePrefix), "/")
-	if kind != store.KindPool && kind != store.KindCluster && kind != store.KindProfile {
+	of, name, _ := strings.Cut(strings.TrimPrefix(key, store.ResourcePrefix), "/")
+	if of != kind.Pool && of != kind.Cluster && of != kind.Profile {
 		return nil // tokens and hosts are in no assignment
 	}
 	old := c.resources[key]
@@ -35,10 +36,10 @@ func (c *catalog) set(key string, r *planev1.Resource) []string {
 	} else {
 		c.resources[key] = r
 	}
-	switch kind {
-	case store.KindPool:
+	switch of {
+	case kind.Pool:
 		return c.setPool(old, r)
-	case store.KindCluster:
+	case kind.Cluster:
 		return c.hostsOf(func(p *planev1.NodePoolSpec) bool { return p.GetCluster() == name })
 	default:
 		return c.hostsOf(func(p *planev1.NodePoolSpec) bool { return profileKey(p) == key })
@@ -73,7 +74,7 @@ func (c *catalog) hostsOf(uses func(*planev1.NodePoolSpec) bool) []string {
 }
 
 func profileKey(p *planev1.NodePoolSpec) string {
-	return store.ResourceKey(store.KindProfile, store.ProfileName(p.GetProfile(), p.GetProfileVersion()))
+	return store.ResourceKey(kind.Profile, store.ProfileName(p.GetProfile(), p.GetProfileVersion()))
 }
 
 // input gathers what a host's assignment is compiled from.
@@ -90,7 +91,7 @@ func (c *catalog) input(hostID string) compile.Input {
 			in.Host = h
 		}
 	}
-	in.Cluster = c.resources[store.ResourceKey(store.KindCluster, spec.GetCluster())]
+	in.Cluster = c.resources[store.ResourceKey(kind.Cluster, spec.GetCluster())]
 	in.Profile = c.resources[profileKey(spec)]
 	return in
 }
@@ -101,5 +102,5 @@ func (c *catalog) pool(hostID string) *planev1.Resource {
 	if !ok {
 		return nil
 	}
-	return c.resources[store.ResourceKey(store.KindPool, name)]
+	return c.resources[store.ResourceKey(kind.Pool, name)]
 }

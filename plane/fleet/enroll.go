@@ -15,6 +15,7 @@ import (
 
 	"hybridagent/plane/auth"
 	"hybridagent/plane/ca"
+	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
@@ -113,7 +114,7 @@ func (f *Fleet) enrolmentWrites(token *planev1.Resource, who identity, hostID st
 		return writes, nil
 	}
 	hostWrite, err := f.cfg.Store.EncodeResource(&planev1.Resource{
-		ApiVersion: store.APIVersion, Kind: store.KindHost,
+		ApiVersion: kind.APIVersion, Kind: kind.Host,
 		Metadata: &planev1.Metadata{Name: hostID, CreatedAt: timestamppb.New(f.cfg.Now())},
 		Spec:     &planev1.Resource_EdgeHost{EdgeHost: &planev1.EdgeHostSpec{}},
 	})
@@ -136,7 +137,7 @@ func (f *Fleet) readToken(ctx context.Context, text string) (*planev1.Resource, 
 	if err != nil {
 		return nil, err
 	}
-	token, err := f.cfg.Store.GetResource(ctx, store.KindToken, string(entry.Value))
+	token, err := f.cfg.Store.GetResource(ctx, kind.Token, string(entry.Value))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, unknown
 	}

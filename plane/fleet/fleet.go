@@ -13,6 +13,7 @@ import (
 
 	"hybridagent/plane/ca"
 	"hybridagent/plane/compile"
+	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
@@ -106,7 +107,7 @@ func (f *Fleet) load(ctx context.Context) error {
 	f.catalog, f.revision = newCatalog(), rev
 	enrolled := map[string]bool{}
 	for _, r := range resources {
-		if r.GetKind() == store.KindHost {
+		if r.GetKind() == kind.Host {
 			enrolled[r.GetMetadata().GetName()] = true
 			continue
 		}
@@ -134,7 +135,7 @@ func (f *Fleet) apply(b store.Batch) error {
 	defer f.mu.Unlock()
 	touched := map[string]bool{}
 	for _, c := range b.Changes {
-		if id, ok := strings.CutPrefix(c.Entry.Key, store.ResourceKey(store.KindHost, "")); ok {
+		if id, ok := strings.CutPrefix(c.Entry.Key, store.ResourceKey(kind.Host, "")); ok {
 			f.applyHost(id, c.Deleted, touched)
 			continue
 		}

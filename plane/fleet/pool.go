@@ -107,9 +107,9 @@ func running(s agentv1.OperationState) bool {
 	return s == agentv1.OperationState_OPERATION_STATE_PENDING || s == agentv1.OperationState_OPERATION_STATE_RUNNING
 }
 
-func condition(s *agentv1.HostStatus, kind string) *agentv1.Condition {
+func condition(s *agentv1.HostStatus, name string) *agentv1.Condition {
 	for _, c := range s.GetConditions() {
-		if c.GetType() == kind {
+		if c.GetType() == name {
 			return c
 		}
 	}

@@ -11,18 +11,6 @@ import (
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
-// Kinds of resources.
-const (
-	KindCluster = "HybridCluster"
-	KindProfile = "HybridProfile"
-	KindPool    = "NodePool"
-	KindHost    = "EdgeHost"
-	KindToken   = "EnrollmentToken"
-)
-
-// APIVersion of every resource.
-const APIVersion = "hybrid.plane/v1"
-
 // ResourcePrefix precedes the keys of all resources.
 const ResourcePrefix = "res/"
 

@@ -180,6 +180,99 @@ func (x *ApplyResponse) GetOutcome() ApplyOutcome {
 	return ApplyOutcome_APPLY_OUTCOME_UNSPECIFIED
 }
 
+// ApplyBatchRequest brings resources, in the order in which they may refer to
+// one another.
+type ApplyBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The resources, without status; 1 to 100.
+	Resources     []*Resource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyBatchRequest) Reset() {
+	*x = ApplyBatchRequest{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyBatchRequest) ProtoMessage() {}
+
+func (x *ApplyBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyBatchRequest.ProtoReflect.Descriptor instead.
+func (*ApplyBatchRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ApplyBatchRequest) GetResources() []*Resource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+// ApplyBatchResponse says what was done, in the order of the request.
+type ApplyBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each resource.
+	Results       []*ApplyResponse `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyBatchResponse) Reset() {
+	*x = ApplyBatchResponse{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyBatchResponse) ProtoMessage() {}
+
+func (x *ApplyBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyBatchResponse.ProtoReflect.Descriptor instead.
+func (*ApplyBatchResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ApplyBatchResponse) GetResults() []*ApplyResponse {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 // GetRequest names a resource.
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -193,7 +286,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[2]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +298,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[2]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +311,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{2}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetRequest) GetKind() string {
@@ -246,7 +339,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[3]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +351,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[3]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +364,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{3}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetResponse) GetResource() *Resource {
@@ -292,7 +385,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[4]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +397,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[4]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +410,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{4}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListRequest) GetKind() string {
@@ -338,7 +431,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[5]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +443,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[5]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +456,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{5}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListResponse) GetResources() []*Resource {
@@ -386,7 +479,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[6]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +491,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[6]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +504,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{6}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteRequest) GetKind() string {
@@ -437,7 +530,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[7]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +542,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[7]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +555,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{7}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{9}
 }
 
 // CreateTokenRequest limits the new token.
@@ -480,7 +573,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[8]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +585,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[8]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +598,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{8}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateTokenRequest) GetName() string {
@@ -544,7 +637,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[9]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +649,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[9]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +662,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{9}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateTokenResponse) GetName() string {
@@ -604,7 +697,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[10]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +709,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[10]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +722,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{10}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RevokeTokenRequest) GetName() string {
@@ -648,7 +741,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[11]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +753,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[11]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +766,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{11}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{13}
 }
 
 // ProvisionRequest names a host.
@@ -687,7 +780,7 @@ type ProvisionRequest struct {
 
 func (x *ProvisionRequest) Reset() {
 	*x = ProvisionRequest{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[12]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +792,7 @@ func (x *ProvisionRequest) String() string {
 func (*ProvisionRequest) ProtoMessage() {}
 
 func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[12]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +805,7 @@ func (x *ProvisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{12}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ProvisionRequest) GetHostId() string {
@@ -731,7 +824,7 @@ type ProvisionResponse struct {
 
 func (x *ProvisionResponse) Reset() {
 	*x = ProvisionResponse{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[13]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +836,7 @@ func (x *ProvisionResponse) String() string {
 func (*ProvisionResponse) ProtoMessage() {}
 
 func (x *ProvisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[13]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +849,7 @@ func (x *ProvisionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionResponse.ProtoReflect.Descriptor instead.
 func (*ProvisionResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{13}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{15}
 }
 
 var File_hybrid_plane_v1_plane_proto protoreflect.FileDescriptor
@@ -768,7 +861,11 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\bresource\x18\x01 \x01(\v2\x19.hybrid.plane.v1.ResourceR\bresource\"\x7f\n" +
 	"\rApplyResponse\x125\n" +
 	"\bresource\x18\x01 \x01(\v2\x19.hybrid.plane.v1.ResourceR\bresource\x127\n" +
-	"\aoutcome\x18\x02 \x01(\x0e2\x1d.hybrid.plane.v1.ApplyOutcomeR\aoutcome\"4\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x1d.hybrid.plane.v1.ApplyOutcomeR\aoutcome\"L\n" +
+	"\x11ApplyBatchRequest\x127\n" +
+	"\tresources\x18\x01 \x03(\v2\x19.hybrid.plane.v1.ResourceR\tresources\"N\n" +
+	"\x12ApplyBatchResponse\x128\n" +
+	"\aresults\x18\x01 \x03(\v2\x1e.hybrid.plane.v1.ApplyResponseR\aresults\"4\n" +
 	"\n" +
 	"GetRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
@@ -801,9 +898,11 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\x19APPLY_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15APPLY_OUTCOME_CREATED\x10\x01\x12\x1c\n" +
 	"\x18APPLY_OUTCOME_CONFIGURED\x10\x02\x12\x1b\n" +
-	"\x17APPLY_OUTCOME_UNCHANGED\x10\x032\xb0\x04\n" +
+	"\x17APPLY_OUTCOME_UNCHANGED\x10\x032\x87\x05\n" +
 	"\fPlaneService\x12F\n" +
-	"\x05Apply\x12\x1d.hybrid.plane.v1.ApplyRequest\x1a\x1e.hybrid.plane.v1.ApplyResponse\x12@\n" +
+	"\x05Apply\x12\x1d.hybrid.plane.v1.ApplyRequest\x1a\x1e.hybrid.plane.v1.ApplyResponse\x12U\n" +
+	"\n" +
+	"ApplyBatch\x12\".hybrid.plane.v1.ApplyBatchRequest\x1a#.hybrid.plane.v1.ApplyBatchResponse\x12@\n" +
 	"\x03Get\x12\x1b.hybrid.plane.v1.GetRequest\x1a\x1c.hybrid.plane.v1.GetResponse\x12C\n" +
 	"\x04List\x12\x1c.hybrid.plane.v1.ListRequest\x1a\x1d.hybrid.plane.v1.ListResponse\x12I\n" +
 	"\x06Delete\x12\x1e.hybrid.plane.v1.DeleteRequest\x1a\x1f.hybrid.plane.v1.DeleteResponse\x12X\n" +
@@ -824,52 +923,58 @@ func file_hybrid_plane_v1_plane_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_plane_v1_plane_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hybrid_plane_v1_plane_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_hybrid_plane_v1_plane_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_hybrid_plane_v1_plane_proto_goTypes = []any{
 	(ApplyOutcome)(0),           // 0: hybrid.plane.v1.ApplyOutcome
 	(*ApplyRequest)(nil),        // 1: hybrid.plane.v1.ApplyRequest
 	(*ApplyResponse)(nil),       // 2: hybrid.plane.v1.ApplyResponse
-	(*GetRequest)(nil),          // 3: hybrid.plane.v1.GetRequest
-	(*GetResponse)(nil),         // 4: hybrid.plane.v1.GetResponse
-	(*ListRequest)(nil),         // 5: hybrid.plane.v1.ListRequest
-	(*ListResponse)(nil),        // 6: hybrid.plane.v1.ListResponse
-	(*DeleteRequest)(nil),       // 7: hybrid.plane.v1.DeleteRequest
-	(*DeleteResponse)(nil),      // 8: hybrid.plane.v1.DeleteResponse
-	(*CreateTokenRequest)(nil),  // 9: hybrid.plane.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil), // 10: hybrid.plane.v1.CreateTokenResponse
-	(*RevokeTokenRequest)(nil),  // 11: hybrid.plane.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil), // 12: hybrid.plane.v1.RevokeTokenResponse
-	(*ProvisionRequest)(nil),    // 13: hybrid.plane.v1.ProvisionRequest
-	(*ProvisionResponse)(nil),   // 14: hybrid.plane.v1.ProvisionResponse
-	(*Resource)(nil),            // 15: hybrid.plane.v1.Resource
-	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
+	(*ApplyBatchRequest)(nil),   // 3: hybrid.plane.v1.ApplyBatchRequest
+	(*ApplyBatchResponse)(nil),  // 4: hybrid.plane.v1.ApplyBatchResponse
+	(*GetRequest)(nil),          // 5: hybrid.plane.v1.GetRequest
+	(*GetResponse)(nil),         // 6: hybrid.plane.v1.GetResponse
+	(*ListRequest)(nil),         // 7: hybrid.plane.v1.ListRequest
+	(*ListResponse)(nil),        // 8: hybrid.plane.v1.ListResponse
+	(*DeleteRequest)(nil),       // 9: hybrid.plane.v1.DeleteRequest
+	(*DeleteResponse)(nil),      // 10: hybrid.plane.v1.DeleteResponse
+	(*CreateTokenRequest)(nil),  // 11: hybrid.plane.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil), // 12: hybrid.plane.v1.CreateTokenResponse
+	(*RevokeTokenRequest)(nil),  // 13: hybrid.plane.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil), // 14: hybrid.plane.v1.RevokeTokenResponse
+	(*ProvisionRequest)(nil),    // 15: hybrid.plane.v1.ProvisionRequest
+	(*ProvisionResponse)(nil),   // 16: hybrid.plane.v1.ProvisionResponse
+	(*Resource)(nil),            // 17: hybrid.plane.v1.Resource
+	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
 }
 var file_hybrid_plane_v1_plane_proto_depIdxs = []int32{
-	15, // 0: hybrid.plane.v1.ApplyRequest.resource:type_name -> hybrid.plane.v1.Resource
-	15, // 1: hybrid.plane.v1.ApplyResponse.resource:type_name -> hybrid.plane.v1.Resource
+	17, // 0: hybrid.plane.v1.ApplyRequest.resource:type_name -> hybrid.plane.v1.Resource
+	17, // 1: hybrid.plane.v1.ApplyResponse.resource:type_name -> hybrid.plane.v1.Resource
 	0,  // 2: hybrid.plane.v1.ApplyResponse.outcome:type_name -> hybrid.plane.v1.ApplyOutcome
-	15, // 3: hybrid.plane.v1.GetResponse.resource:type_name -> hybrid.plane.v1.Resource
-	15, // 4: hybrid.plane.v1.ListResponse.resources:type_name -> hybrid.plane.v1.Resource
-	16, // 5: hybrid.plane.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	1,  // 6: hybrid.plane.v1.PlaneService.Apply:input_type -> hybrid.plane.v1.ApplyRequest
-	3,  // 7: hybrid.plane.v1.PlaneService.Get:input_type -> hybrid.plane.v1.GetRequest
-	5,  // 8: hybrid.plane.v1.PlaneService.List:input_type -> hybrid.plane.v1.ListRequest
-	7,  // 9: hybrid.plane.v1.PlaneService.Delete:input_type -> hybrid.plane.v1.DeleteRequest
-	9,  // 10: hybrid.plane.v1.PlaneService.CreateToken:input_type -> hybrid.plane.v1.CreateTokenRequest
-	11, // 11: hybrid.plane.v1.PlaneService.RevokeToken:input_type -> hybrid.plane.v1.RevokeTokenRequest
-	13, // 12: hybrid.plane.v1.PlaneService.Provision:input_type -> hybrid.plane.v1.ProvisionRequest
-	2,  // 13: hybrid.plane.v1.PlaneService.Apply:output_type -> hybrid.plane.v1.ApplyResponse
-	4,  // 14: hybrid.plane.v1.PlaneService.Get:output_type -> hybrid.plane.v1.GetResponse
-	6,  // 15: hybrid.plane.v1.PlaneService.List:output_type -> hybrid.plane.v1.ListResponse
-	8,  // 16: hybrid.plane.v1.PlaneService.Delete:output_type -> hybrid.plane.v1.DeleteResponse
-	10, // 17: hybrid.plane.v1.PlaneService.CreateToken:output_type -> hybrid.plane.v1.CreateTokenResponse
-	12, // 18: hybrid.plane.v1.PlaneService.RevokeToken:output_type -> hybrid.plane.v1.RevokeTokenResponse
-	14, // 19: hybrid.plane.v1.PlaneService.Provision:output_type -> hybrid.plane.v1.ProvisionResponse
-	13, // [13:20] is the sub-list for method output_type
-	6,  // [6:13] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	17, // 3: hybrid.plane.v1.ApplyBatchRequest.resources:type_name -> hybrid.plane.v1.Resource
+	2,  // 4: hybrid.plane.v1.ApplyBatchResponse.results:type_name -> hybrid.plane.v1.ApplyResponse
+	17, // 5: hybrid.plane.v1.GetResponse.resource:type_name -> hybrid.plane.v1.Resource
+	17, // 6: hybrid.plane.v1.ListResponse.resources:type_name -> hybrid.plane.v1.Resource
+	18, // 7: hybrid.plane.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	1,  // 8: hybrid.plane.v1.PlaneService.Apply:input_type -> hybrid.plane.v1.ApplyRequest
+	3,  // 9: hybrid.plane.v1.PlaneService.ApplyBatch:input_type -> hybrid.plane.v1.ApplyBatchRequest
+	5,  // 10: hybrid.plane.v1.PlaneService.Get:input_type -> hybrid.plane.v1.GetRequest
+	7,  // 11: hybrid.plane.v1.PlaneService.List:input_type -> hybrid.plane.v1.ListRequest
+	9,  // 12: hybrid.plane.v1.PlaneService.Delete:input_type -> hybrid.plane.v1.DeleteRequest
+	11, // 13: hybrid.plane.v1.PlaneService.CreateToken:input_type -> hybrid.plane.v1.CreateTokenRequest
+	13, // 14: hybrid.plane.v1.PlaneService.RevokeToken:input_type -> hybrid.plane.v1.RevokeTokenRequest
+	15, // 15: hybrid.plane.v1.PlaneService.Provision:input_type -> hybrid.plane.v1.ProvisionRequest
+	2,  // 16: hybrid.plane.v1.PlaneService.Apply:output_type -> hybrid.plane.v1.ApplyResponse
+	4,  // 17: hybrid.plane.v1.PlaneService.ApplyBatch:output_type -> hybrid.plane.v1.ApplyBatchResponse
+	6,  // 18: hybrid.plane.v1.PlaneService.Get:output_type -> hybrid.plane.v1.GetResponse
+	8,  // 19: hybrid.plane.v1.PlaneService.List:output_type -> hybrid.plane.v1.ListResponse
+	10, // 20: hybrid.plane.v1.PlaneService.Delete:output_type -> hybrid.plane.v1.DeleteResponse
+	12, // 21: hybrid.plane.v1.PlaneService.CreateToken:output_type -> hybrid.plane.v1.CreateTokenResponse
+	14, // 22: hybrid.plane.v1.PlaneService.RevokeToken:output_type -> hybrid.plane.v1.RevokeTokenResponse
+	16, // 23: hybrid.plane.v1.PlaneService.Provision:output_type -> hybrid.plane.v1.ProvisionResponse
+	16, // [16:24] is the sub-list for method output_type
+	8,  // [8:16] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_plane_v1_plane_proto_init() }
@@ -884,7 +989,7 @@ func file_hybrid_plane_v1_plane_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_plane_v1_plane_proto_rawDesc), len(file_hybrid_plane_v1_plane_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

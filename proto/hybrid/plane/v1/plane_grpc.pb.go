@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	PlaneService_Apply_FullMethodName       = "/hybrid.plane.v1.PlaneService/Apply"
+	PlaneService_ApplyBatch_FullMethodName  = "/hybrid.plane.v1.PlaneService/ApplyBatch"
 	PlaneService_Get_FullMethodName         = "/hybrid.plane.v1.PlaneService/Get"
 	PlaneService_List_FullMethodName        = "/hybrid.plane.v1.PlaneService/List"
 	PlaneService_Delete_FullMethodName      = "/hybrid.plane.v1.PlaneService/Delete"
@@ -38,6 +39,10 @@ type PlaneServiceClient interface {
 	// ABORTED: changed by another since the revision given; FAILED_PRECONDITION:
 	// a profile version that exists is not changed.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
+	// ApplyBatch makes or changes resources in one commit: all of them or, when one
+	// is refused, none. A resource may refer to another of the batch. Errors as
+	// Apply; fields are named behind resources[INDEX].
+	ApplyBatch(ctx context.Context, in *ApplyBatchRequest, opts ...grpc.CallOption) (*ApplyBatchResponse, error)
 	// Get answers one resource; NOT_FOUND where there is none.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// List answers every resource of a kind, ordered by name.
@@ -65,6 +70,16 @@ func (c *planeServiceClient) Apply(ctx context.Context, in *ApplyRequest, opts .
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyResponse)
 	err := c.cc.Invoke(ctx, PlaneService_Apply_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *planeServiceClient) ApplyBatch(ctx context.Context, in *ApplyBatchRequest, opts ...grpc.CallOption) (*ApplyBatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyBatchResponse)
+	err := c.cc.Invoke(ctx, PlaneService_ApplyBatch_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +156,10 @@ type PlaneServiceServer interface {
 	// ABORTED: changed by another since the revision given; FAILED_PRECONDITION:
 	// a profile version that exists is not changed.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
+	// ApplyBatch makes or changes resources in one commit: all of them or, when one
+	// is refused, none. A resource may refer to another of the batch. Errors as
+	// Apply; fields are named behind resources[INDEX].
+	ApplyBatch(context.Context, *ApplyBatchRequest) (*ApplyBatchResponse, error)
 	// Get answers one resource; NOT_FOUND where there is none.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// List answers every resource of a kind, ordered by name.
@@ -166,6 +185,9 @@ type UnimplementedPlaneServiceServer struct{}
 
 func (UnimplementedPlaneServiceServer) Apply(context.Context, *ApplyRequest) (*ApplyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Apply not implemented")
+}
+func (UnimplementedPlaneServiceServer) ApplyBatch(context.Context, *ApplyBatchRequest) (*ApplyBatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyBatch not implemented")
 }
 func (UnimplementedPlaneServiceServer) Get(context.Context, *GetRequest) (*GetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
@@ -220,6 +242,24 @@ func _PlaneService_Apply_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PlaneServiceServer).Apply(ctx, req.(*ApplyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PlaneService_ApplyBatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyBatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlaneServiceServer).ApplyBatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PlaneService_ApplyBatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlaneServiceServer).ApplyBatch(ctx, req.(*ApplyBatchRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -342,6 +382,10 @@ var PlaneService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Apply",
 			Handler:    _PlaneService_Apply_Handler,
+		},
+		{
+			MethodName: "ApplyBatch",
+			Handler:    _PlaneService_ApplyBatch_Handler,
 		},
 		{
 			MethodName: "Get",
