@@ -156,10 +156,32 @@ func (i *initRun) nodeIPInRemoteNetworks(context.Context) error {
 	}
 	for _, cidr := range i.remote {
 		if _, n, err := net.ParseCIDR(cidr); err == nil && n.Contains(ip) {
-			return nil
+			return mtuUsable(ip)
 		}
 	}
 	return fmt.Errorf("node IP %s is not in any of the remote network CIDR blocks: %s. See %s or use --skip node-ip-validation", ip, i.remote, troubleshooting)
+}
+
+// mtuUsable wants an MTU of 68-1500 or 8000-9001 on the interface with the address; an address that the host does not own passes.
+func mtuUsable(ip net.IP) error {
+	ifaces, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, iface := range ifaces {
+		addrs, err := iface.Addrs()
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			n, ok := a.(*net.IPNet)
+			if !ok || !n.IP.Equal(ip) || iface.MTU >= 68 && iface.MTU <= 1500 || iface.MTU >= 8000 && iface.MTU <= 9001 {
+				continue
+			}
+			return fmt.Errorf("invalid MTU %d on interface %s: it must be 68-1500 or 8000-9001", iface.MTU, iface.Name)
+		}
+	}
+	return nil
 }
 
 func (i *initRun) kubeletCertificate(context.Context) error {
