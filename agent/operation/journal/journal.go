@@ -28,11 +28,13 @@ const maxJournal = 16 << 20
 // Store is the folder of journals. It is not for use by several processes at
 // once: the caller holds the lock of the state directory.
 type Store struct {
-	dir string
-	// written is called after each record is on disk; crash tests end the
-	// process there.
-	written func(Record)
+	dir  string
+	seam Seam
 }
+
+// Seam is called around each record that is put on disk: crash tests end the
+// process there.
+type Seam struct{ Before, After func(Record) }
 
 // Open returns the store in this directory, which it makes (0700) if missing.
 func Open(dir string) (*Store, error) {
@@ -42,11 +44,12 @@ func Open(dir string) (*Store, error) {
 	if err := syncDir(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
-	return &Store{dir: dir, written: func(Record) {}}, nil
+	nothing := func(Record) {}
+	return &Store{dir: dir, seam: Seam{Before: nothing, After: nothing}}, nil
 }
 
-// OnWrite sets a function that is called after each record is on disk.
-func (s *Store) OnWrite(hook func(Record)) { s.written = hook }
+// SetSeam sets the functions that are called around each record.
+func (s *Store) SetSeam(seam Seam) { s.seam = seam }
 
 // Journal is the journal of one operation.
 type Journal struct {
@@ -58,6 +61,8 @@ type Journal struct {
 // Create begins the journal of an operation: its signed bytes first, then the
 // accepted record. id must be safe as a file name.
 func (s *Store) Create(id string, signed []byte, operation Operation, at time.Time) (*Journal, error) {
+	record := Record{Schema: Schema, Kind: Accepted, At: at, Operation: &operation}
+	s.seam.Before(record)
 	if err := s.prune(); err != nil {
 		return nil, err
 	}
@@ -65,7 +70,6 @@ func (s *Store) Create(id string, signed []byte, operation Operation, at time.Ti
 		return nil, fmt.Errorf("cannot keep operation %s: %w", id, err)
 	}
 	j := &Journal{store: s, id: id}
-	record := Record{Schema: Schema, Kind: Accepted, At: at, Operation: &operation}
 	line, err := encode(record)
 	if err != nil {
 		return nil, err
@@ -74,7 +78,7 @@ func (s *Store) Create(id string, signed []byte, operation Operation, at time.Ti
 		return nil, fmt.Errorf("cannot begin the journal of operation %s: %w", id, err)
 	}
 	j.records = []Record{record}
-	s.written(record)
+	s.seam.After(record)
 	return j, nil
 }
 
@@ -189,6 +193,7 @@ func (j *Journal) Records() []Record { return slices.Clone(j.records) }
 
 // Append puts a record on disk.
 func (j *Journal) Append(record Record) error {
+	j.store.seam.Before(record)
 	line, err := encode(record)
 	if err != nil {
 		return err
@@ -197,7 +202,7 @@ func (j *Journal) Append(record Record) error {
 		return fmt.Errorf("cannot journal %s %s of operation %s: %w", record.Kind, record.Step, j.id, err)
 	}
 	j.records = append(j.records, record)
-	j.store.written(record)
+	j.store.seam.After(record)
 	return nil
 }
 

@@ -27,7 +27,7 @@ const (
 
 // nodeadm runs one command and judges it. The error is *engine.Permanent where
 // another try would fail the same way.
-func (p *operation) nodeadm(ctx context.Context, run engine.Run, command nodeadm.Command, args []string) error {
+func (p *job) nodeadm(ctx context.Context, run engine.Run, command nodeadm.Command, args []string) error {
 	before, err := p.before(ctx, run, command)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (p *operation) nodeadm(ctx context.Context, run engine.Run, command nodeadm
 	return errors.Join(p.judge(command, exit, before), err)
 }
 
-func (p *operation) judge(command nodeadm.Command, exit nodeadm.Exit, before nodeadm.Evidence) error {
+func (p *job) judge(command nodeadm.Command, exit nodeadm.Exit, before nodeadm.Evidence) error {
 	after, err := nodeadm.ReadEvidence(p.Root, command)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (p *operation) judge(command nodeadm.Command, exit nodeadm.Exit, before nod
 
 // before returns the evidence from before the run. It is kept on disk: a run
 // that outlived the last process may have written its files already.
-func (p *operation) before(ctx context.Context, run engine.Run, command nodeadm.Command) (nodeadm.Evidence, error) {
+func (p *job) before(ctx context.Context, run engine.Run, command nodeadm.Command) (nodeadm.Evidence, error) {
 	path := filepath.Join(p.Dir, evidenceFile)
 	active, err := p.Runner.Active(ctx, run.ID)
 	if err != nil {
@@ -105,7 +105,7 @@ func (p *operation) before(ctx context.Context, run engine.Run, command nodeadm.
 
 // environment is nodeadm's whole environment: nothing of ours reaches it but
 // what the configuration names.
-func (p *operation) environment() []string {
+func (p *job) environment() []string {
 	env := map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin",
 		"HOME": "/root",

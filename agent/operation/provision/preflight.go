@@ -16,7 +16,7 @@ import (
 )
 
 // preflight refuses before anything is changed what cannot end well.
-func (p *operation) preflight(context.Context, engine.Run) error {
+func (p *job) preflight(context.Context, engine.Run) error {
 	checks := []func() error{p.checkNotProvisioned, p.checkNodeadm, p.checkSpec, p.checkNodeIP, p.checkCredentials}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -28,7 +28,7 @@ func (p *operation) preflight(context.Context, engine.Run) error {
 
 // checkNotProvisioned refuses a host that is a node with another node part:
 // nodeadm install would swap binaries under the running kubelet.
-func (p *operation) checkNotProvisioned() error {
+func (p *job) checkNotProvisioned() error {
 	state, found, err := applied.ReadState(p.Dir)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (p *operation) checkNotProvisioned() error {
 	return nil
 }
 
-func (p *operation) checkNodeadm() error {
+func (p *job) checkNodeadm() error {
 	err := rootfile.Program(p.NodeadmPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot provision: nodeadm is not installed at %s; install it in the host's image, or set nodeadm.path in config.yaml", p.NodeadmPath)
@@ -50,7 +50,7 @@ func (p *operation) checkNodeadm() error {
 	return nil
 }
 
-func (p *operation) checkSpec() error {
+func (p *job) checkSpec() error {
 	if _, err := nodeadm.Render(p.spec, netip.MustParseAddr("192.0.2.1")); err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (p *operation) checkSpec() error {
 
 // checkNodeIP makes the checks that nodeadm leaves out: it takes an address
 // that the host does not have.
-func (p *operation) checkNodeIP() error {
+func (p *job) checkNodeIP() error {
 	ip, err := netip.ParseAddr(p.op.GetNodeIp())
 	if err != nil {
 		return fmt.Errorf("cannot use node IP %q: %w", p.op.GetNodeIp(), err)
@@ -87,7 +87,7 @@ func (p *operation) checkNodeIP() error {
 		ip, p.spec.GetRemoteNodeCidrs())
 }
 
-func (p *operation) checkCredentials() error {
+func (p *job) checkCredentials() error {
 	if p.spec.GetAccess().GetIamRolesAnywhere() == nil {
 		return nil
 	}

@@ -68,8 +68,8 @@ type Options struct {
 	Line func(operationID, text string)
 }
 
-// operation is one provision operation being planned or done.
-type operation struct {
+// job is one provision operation being planned or done.
+type job struct {
 	Options
 	op       *agentv1.Operation
 	spec     *agentv1.NodeSpec
@@ -79,7 +79,7 @@ type operation struct {
 // Plan returns the steps of a provision operation.
 func Plan(opt Options, op *agentv1.Operation) ([]engine.Step, error) {
 	opt = opt.withDefaults()
-	p := &operation{Options: opt, op: op, spec: op.GetNode(), redactor: nodeadm.NewRedactor(nodeadm.Secrets(op.GetNode())...)}
+	p := &job{Options: opt, op: op, spec: op.GetNode(), redactor: nodeadm.NewRedactor(nodeadm.Secrets(op.GetNode())...)}
 	return []engine.Step{
 		{Name: "preflight", Percent: 2, Always: true, Do: p.preflight},
 		{Name: "nodeadm-install", Percent: 40, Deadline: opt.InstallDeadline, Attempts: nodeadmAttempts, Check: p.installed, Do: p.install},
@@ -112,11 +112,11 @@ func (o Options) withDefaults() Options {
 
 // configPath is where the NodeConfig lies while the operation runs; it may hold
 // the SSM activation code.
-func (p *operation) configPath() string { return filepath.Join(p.Dir, "nodeconfig.yaml") }
+func (p *job) configPath() string { return filepath.Join(p.Dir, "nodeconfig.yaml") }
 
 // nodeName is the Node's name: the host ID with IAM Roles Anywhere, else what
 // nodeadm init made of the registration.
-func (p *operation) nodeName() (string, error) {
+func (p *job) nodeName() (string, error) {
 	if anywhere := p.spec.GetAccess().GetIamRolesAnywhere(); anywhere != nil {
 		return anywhere.GetNodeName(), nil
 	}

@@ -14,7 +14,7 @@ import (
 // ready waits until the Kubernetes API has called the Node Ready for a while,
 // with the address and version that were wanted: nodeadm's exit code 0 says
 // nothing about that.
-func (p *operation) ready(ctx context.Context, run engine.Run) error {
+func (p *job) ready(ctx context.Context, run engine.Run) error {
 	name, err := p.nodeName()
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (p *operation) ready(ctx context.Context, run engine.Run) error {
 }
 
 // notReady says why the Node is not as wanted; empty when it is.
-func (p *operation) notReady(ctx context.Context, name string) string {
+func (p *job) notReady(ctx context.Context, name string) string {
 	node, err := p.Node(ctx, filepath.Join(p.Root, nodeadm.KubeconfigPath), name)
 	want := "v" + p.spec.GetKubernetesVersion()
 	switch {

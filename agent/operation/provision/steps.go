@@ -24,13 +24,13 @@ import (
 
 // installArgs are the arguments of nodeadm install. Its own timeout ends a
 // little before ours: its message is the better one.
-func (p *operation) installArgs() ([]string, error) {
+func (p *job) installArgs() ([]string, error) {
 	return nodeadm.InstallArgs(p.spec, p.Manifest, max(p.InstallDeadline-15*time.Second, time.Second))
 }
 
 // installed reports whether the same install was done before and its kubelet is
 // still in place.
-func (p *operation) installed(context.Context) (bool, error) {
+func (p *job) installed(context.Context) (bool, error) {
 	args, err := p.installArgs()
 	if err != nil {
 		return false, err
@@ -46,7 +46,7 @@ func (p *operation) installed(context.Context) (bool, error) {
 	return err == nil && sum == record.KubeletSHA256, nil
 }
 
-func (p *operation) install(ctx context.Context, run engine.Run) error {
+func (p *job) install(ctx context.Context, run engine.Run) error {
 	if err := p.removeBrokenTracker(); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (p *operation) install(ctx context.Context, run engine.Run) error {
 
 // removeBrokenTracker deletes a tracker on which every nodeadm command would
 // panic; install writes a new one.
-func (p *operation) removeBrokenTracker() error {
+func (p *job) removeBrokenTracker() error {
 	_, err := nodeadm.ReadTracker(p.Root)
 	var broken *nodeadm.BrokenTrackerError
 	if !errors.As(err, &broken) {
@@ -82,7 +82,7 @@ func (p *operation) removeBrokenTracker() error {
 	return nil
 }
 
-func (p *operation) render(context.Context, engine.Run) error {
+func (p *job) render(context.Context, engine.Run) error {
 	ip, err := netip.ParseAddr(p.op.GetNodeIp())
 	if err != nil {
 		return &engine.Permanent{Err: fmt.Errorf("cannot use node IP %q: %w", p.op.GetNodeIp(), err)}
@@ -98,19 +98,19 @@ func (p *operation) render(context.Context, engine.Run) error {
 	return store.WriteRaw(p.configPath(), content, 0o600)
 }
 
-func (p *operation) removeConfig(context.Context) error {
+func (p *job) removeConfig(context.Context) error {
 	if err := os.Remove(p.configPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove the NodeConfig: %w", err)
 	}
 	return nil
 }
 
-func (p *operation) configCheck(ctx context.Context, run engine.Run) error {
+func (p *job) configCheck(ctx context.Context, run engine.Run) error {
 	run.Say("checking the NodeConfig with nodeadm")
 	return p.nodeadm(ctx, run, nodeadm.ConfigCheck, nodeadm.ConfigCheckArgs(p.configPath()))
 }
 
-func (p *operation) init(ctx context.Context, run engine.Run) error {
+func (p *job) init(ctx context.Context, run engine.Run) error {
 	if _, err := nodeadm.ReadTracker(p.Root); err != nil {
 		// init would exit 0 without doing anything, or panic.
 		return &engine.Permanent{Err: fmt.Errorf("cannot run nodeadm init after install: %w; provision again", err)}
@@ -121,7 +121,7 @@ func (p *operation) init(ctx context.Context, run engine.Run) error {
 
 // record notes what is in force, and removes the NodeConfig: it may hold a
 // secret and is rendered anew when needed.
-func (p *operation) record(ctx context.Context, _ engine.Run) error {
+func (p *job) record(ctx context.Context, _ engine.Run) error {
 	name, err := p.nodeName()
 	if err != nil {
 		return err

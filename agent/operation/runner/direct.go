@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -58,7 +59,12 @@ func (d *Direct) Active(context.Context, string) (bool, error) { return false, n
 
 // Run is the Runner's. On cancellation the program is killed as well.
 func (d *Direct) Run(ctx context.Context, command Command, onLine func(string)) (Result, error) {
-	if err := d.end(command.ID); err != nil {
+	// What is below us now was left by earlier runs, and may be a kubelet.
+	inherited := map[int]bool{}
+	for _, pid := range d.orphans() {
+		inherited[pid] = true
+	}
+	if err := d.end(command.ID, inherited); err != nil {
 		return Result{}, err
 	}
 	out, err := createOutput(d.dir, command.ID)
@@ -78,11 +84,12 @@ func (d *Direct) Run(ctx context.Context, command Command, onLine func(string)) 
 	}
 	reader, err := os.Open(filepath.Clean(out.path))
 	if err != nil {
-		return Result{}, errors.Join(fmt.Errorf("cannot follow %s: %w", command.Path, err), d.end(command.ID))
+		return Result{}, errors.Join(fmt.Errorf("cannot follow %s: %w", command.Path, err), d.end(command.ID, inherited))
 	}
 	follow := &output{path: out.path, file: reader}
 	_ = out.close()
-	return d.wait(ctx, command, cmd, exited, follow, onLine)
+	end := func() error { return d.end(command.ID, inherited) }
+	return d.wait(ctx, end, cmd, exited, follow, onLine)
 }
 
 // start starts the program and waits for it in the background.
@@ -107,7 +114,7 @@ func (d *Direct) start(cmd *exec.Cmd) (<-chan struct{}, error) {
 }
 
 // wait follows the output until the program has ended or the context has.
-func (d *Direct) wait(ctx context.Context, command Command, cmd *exec.Cmd, exited <-chan struct{}, out *output, onLine func(string)) (Result, error) {
+func (d *Direct) wait(ctx context.Context, end func() error, cmd *exec.Cmd, exited <-chan struct{}, out *output, onLine func(string)) (Result, error) {
 	ticker := time.NewTicker(followInterval)
 	defer ticker.Stop()
 	for {
@@ -118,11 +125,11 @@ func (d *Direct) wait(ctx context.Context, command Command, cmd *exec.Cmd, exite
 			if result.Code != 0 {
 				// What a failed run left behind must not meet the next one. A
 				// successful one may leave a service behind on purpose.
-				err = d.end(command.ID)
+				err = end()
 			}
 			return result, errors.Join(err, out.finish(onLine))
 		case <-ctx.Done():
-			err := d.end(command.ID)
+			err := end()
 			<-exited
 			err = errors.Join(err, out.finish(onLine))
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -131,7 +138,7 @@ func (d *Direct) wait(ctx context.Context, command Command, cmd *exec.Cmd, exite
 			return Result{}, errors.Join(context.Cause(ctx), err)
 		case <-ticker.C:
 			if err := out.read(onLine); err != nil {
-				return Result{}, errors.Join(err, d.end(command.ID))
+				return Result{}, errors.Join(err, end())
 			}
 			d.reap()
 		}
@@ -146,13 +153,20 @@ func resultOf(state *os.ProcessState) Result {
 	return Result{Code: state.ExitCode()}
 }
 
-// end kills every process of a run until none is left.
-func (d *Direct) end(id string) error {
+// end kills every process of a run until none is left: those that /proc shows
+// as the run's, and orphans that came to us since the run began.
+func (d *Direct) end(id string, inherited map[int]bool) error {
 	deadline := time.Now().Add(killPatience)
 	for {
+		d.reap()
 		pids, err := runProcesses(id)
 		if err != nil {
 			return fmt.Errorf("cannot find the processes of run %s: %w", id, err)
+		}
+		for _, pid := range d.orphans() {
+			if !inherited[pid] && !slices.Contains(pids, pid) {
+				pids = append(pids, pid)
+			}
 		}
 		if len(pids) == 0 {
 			return nil
@@ -163,7 +177,6 @@ func (d *Direct) end(id string) error {
 			}
 		}
 		d.log.Info("killed processes of a run", zap.String("run", id), zap.Ints("pids", pids))
-		d.reap()
 		if time.Now().After(deadline) {
 			return fmt.Errorf("cannot end run %s: processes %v do not die; they may hang in the kernel: reboot the host", id, pids)
 		}
@@ -171,19 +184,27 @@ func (d *Direct) end(id string) error {
 	}
 }
 
-// reap takes the exit states of orphans that became our children. A child in
-// our own session was started by us (client-go's credential program) and is
-// waited for by its starter.
+// reap takes the exit states of orphans that became our children.
 func (d *Direct) reap() {
+	for _, pid := range d.orphans() {
+		var status unix.WaitStatus
+		_, _ = unix.Wait4(pid, &status, unix.WNOHANG, nil)
+	}
+}
+
+// orphans lists our children that we did not start: those of runs whose parents
+// are gone. A child in our own session was started by us (client-go's credential
+// program) and is waited for by its starter.
+func (d *Direct) orphans() []int {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
+	var found []int
 	for _, process := range listProcesses() {
-		if process.state != 'Z' || process.parent != os.Getpid() || d.own[process.pid] || process.session == ownSession() {
-			continue
+		if process.parent == os.Getpid() && !d.own[process.pid] && process.session != ownSession() {
+			found = append(found, process.pid)
 		}
-		var status unix.WaitStatus
-		_, _ = unix.Wait4(process.pid, &status, unix.WNOHANG, nil)
 	}
+	return found
 }
 
 func ownSession() int {
