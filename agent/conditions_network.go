@@ -97,6 +97,8 @@ func planReason(err error) string {
 			return "VPNServerInvalid"
 		case strings.HasPrefix(fe.Field, netcfg.FieldVPCCIDRs) && strings.Contains(fe.Reason, "overlaps the on-link"):
 			return "VPCCIDRCoversOwnSubnet"
+		case strings.HasPrefix(fe.Field, netcfg.FieldVPCCIDRs) && strings.Contains(fe.Reason, "default gateway"):
+			return "VPCCIDRCoversGateway"
 		case strings.HasPrefix(fe.Field, netcfg.FieldVPCCIDRs):
 			return "VPCCIDRInvalid"
 		}

@@ -48,6 +48,7 @@ type core struct {
 	mu         sync.Mutex
 	facts      facts
 	inv        netcfg.Inventory
+	wanted     []netcfg.Route // what the keeper was told last
 	conditions []*agentv1.Condition
 }
 
@@ -122,11 +123,11 @@ func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *age
 	f.assignment, f.fromCache = next, false
 	same := before != nil && before.update.GetDigest() == update.GetDigest() && before.update.GetGeneration() == update.GetGeneration()
 	if !same {
-		c.network(ctx)
+		c.switchNetwork(ctx)
 		if err := c.cache.save(AssignmentFile, next); err != nil {
 			c.log.Error("cannot cache an assignment", zap.Error(err))
 			f.assignment, f.fromCache = before, wasCached
-			c.network(ctx)
+			c.switchNetwork(ctx)
 			result.Refusals = []*agentv1.FieldRefusal{{Field: "assignment", Reason: err.Error() + "; make room or repair the disk, the plane sends it again"}}
 			f.refused = result
 			c.notify()

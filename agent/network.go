@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,7 +26,6 @@ type netResult struct {
 	vpnServer    netip.Addr
 	planErr      error
 	setErr       error
-	managed      bool // routes were handed to the keeper at least once
 }
 
 // inForce returns the network part that counts now. Once the node exists it is
@@ -51,7 +51,7 @@ func (c *core) network(ctx context.Context) {
 	f := &c.facts
 	n, known, frozen := f.inForce()
 	f.networkFrozen = frozen
-	result := netResult{inventoryErr: f.net.inventoryErr, managed: f.net.managed}
+	result := netResult{inventoryErr: f.net.inventoryErr}
 	defer func() { f.net = result }()
 
 	result.selection, result.candidates, result.selectErr = netcfg.SelectNIC(c.inv, netcfg.SelectionInput{
@@ -73,12 +73,35 @@ func (c *core) network(ctx context.Context) {
 	if routes, result.planErr = netcfg.PlanRoutes(c.inv, result.selection, intent); result.planErr != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, setTimeout)
-	defer cancel()
-	_, result.setErr = c.keeper.Set(ctx, routes)
-	result.managed = true
+	result.setErr = c.setRoutes(ctx, routes)
 	if result.selected {
 		c.remember(result.selection.Link.Name)
+	}
+}
+
+func (c *core) setRoutes(ctx context.Context, routes []netcfg.Route) error {
+	ctx, cancel := context.WithTimeout(ctx, setTimeout)
+	defer cancel()
+	_, err := c.keeper.Set(ctx, routes)
+	c.wanted = routes
+	return err
+}
+
+// switchNetwork brings a new assignment to the kernel; c.mu is held. The inventory
+// at hand may be older than the host by the time that netlink events take. So the
+// routes are written from it at once, then judged again with a fresh one: what
+// that refuses is taken back before anybody is told that it is in force.
+func (c *core) switchNetwork(ctx context.Context) {
+	before := c.wanted
+	c.network(ctx)
+	inv, err := c.inventory(ctx)
+	if err != nil {
+		return // told by the next pass
+	}
+	c.inv = inv
+	c.network(ctx)
+	if refused := c.facts.net.planErr != nil || c.facts.net.selectErr != nil; refused && !slices.Equal(before, c.wanted) {
+		c.facts.net.setErr = c.setRoutes(ctx, before)
 	}
 }
 

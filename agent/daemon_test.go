@@ -1,0 +1,281 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"hybridagent/agent/internal/planetest"
+	"hybridagent/agent/store"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	localv1 "hybridagent/proto/hybrid/local/v1"
+)
+
+const wantRoute = "10.100.0.0/16 via 10.200.0.2 dev lan0 src 10.200.0.11"
+
+// joined starts plane and daemon, and waits until the stream is open.
+func joined(t *testing.T) (*planetest.Plane, *machine) {
+	t.Helper()
+	site(t)
+	plane := planetest.New(t)
+	plane.Start()
+	m := newMachine(t, plane)
+	m.start()
+	m.awaitCondition(ConditionRegistered, "true", "Connected")
+	return plane, m
+}
+
+func accepted(m *agentv1.AgentMessage) bool { return m.GetAssignmentResult().GetAccepted() }
+
+func TestFromBareHostToReadyNode(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plane, m := joined(t)
+	hello := plane.Await("hello", func(m *agentv1.AgentMessage) bool { return m.GetHello() != nil }).GetHello()
+	if hello.GetHostId() != testHost || hello.GetGeneration() != 0 || hello.GetBootId() == "" {
+		t.Errorf("hello %v", hello)
+	}
+	inventory := plane.Await("inventory", func(m *agentv1.AgentMessage) bool { return len(m.GetInventory().GetNics()) >= 4 })
+	if !slices.ContainsFunc(inventory.GetInventory().GetNics(), func(n *agentv1.NIC) bool { return n.GetName() == "office0" && n.GetSelected() }) {
+		t.Errorf("without an assignment the NIC with the default route is the choice: %v", inventory)
+	}
+	update := plane.Assign(3, shop())
+	plane.Await("ACK", accepted)
+	if got := routes(t); !slices.Equal(got, []string{wantRoute}) {
+		t.Fatalf("routes after the ACK: %v", got)
+	}
+	plane.Await("node certificate request", func(m *agentv1.AgentMessage) bool {
+		return string(m.GetNodeCertificateRequest().GetCsr()) == "csr"
+	})
+	plane.Send(&agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_NodeCertificate{NodeCertificate: &agentv1.NodeCertificateResponse{Certificate: []byte("cert")}}})
+	ready := plane.Await("ready_to_provision", func(m *agentv1.AgentMessage) bool { return m.GetStatus().GetReadyToProvision() }).GetStatus()
+	if ready.GetNodeIp() != "10.200.0.11" || ready.GetNic() != "lan0" || !slices.Equal(ready.GetRoutes(), []string{wantRoute}) {
+		t.Errorf("status %v", ready)
+	}
+	op := &agentv1.Operation{
+		Id: strings.Repeat("o", 26), HostId: testHost, Kind: agentv1.OperationKind_OPERATION_KIND_PROVISION,
+		Sequence: &agentv1.Sequence{Epoch: 1, Counter: 1}, Node: shop().GetNode(), NodeDigest: shop().GetNodeDigest(), NodeIp: "10.200.0.11",
+	}
+	plane.Send(&agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_Operation{Operation: plane.Sign(op)}})
+	plane.Await("success", func(m *agentv1.AgentMessage) bool { return succeeded(m.GetOperation()) })
+	// kubelet's health endpoint is not there in this namespace.
+	contains(t, m.awaitCondition(ConditionNodeReady, "false", "KubeletUnhealthy"), "journalctl -u kubelet")
+	m.awaitCondition(ConditionRepaveRequired, "false", "UpToDate")
+	if !m.door.erased {
+		t.Error("the enrolment token was not erased")
+	}
+	restartWithoutPlane(t, plane, m, update)
+	keepsProvisionedNetwork(t, plane, m)
+}
+
+// restartWithoutPlane: a host boots and routes from its cache.
+func restartWithoutPlane(t *testing.T, plane *planetest.Plane, m *machine, update *agentv1.AssignmentUpdate) {
+	t.Helper()
+	m.stop()
+	if got := routes(t); !slices.Equal(got, []string{wantRoute}) {
+		t.Fatalf("a stopped daemon must leave its routes: %v", got)
+	}
+	plane.Stop()
+	deleteRoute(t, "10.100.0.0/16")
+	m.start()
+	s := m.await("route from the cache", func(s *localv1.Status) bool { return len(s.GetNetwork().GetRoutes()) == 1 })
+	if !s.GetAssignment().GetFromCache() || s.GetAssignment().GetDigest() != update.GetDigest() || len(routes(t)) != 1 {
+		t.Errorf("status from the cache: %v", s.GetAssignment())
+	}
+	contains(t, m.awaitCondition(ConditionRegistered, "true", "Disconnected"), "works from its cache", plane.Address(), "keeps trying")
+	plane.Start()
+	m.awaitCondition(ConditionRegistered, "true", "Connected")
+	m.await("operation's end again", func(s *localv1.Status) bool { return succeeded(s.GetOperation()) })
+}
+
+// keepsProvisionedNetwork: a node's network changes only with an operation.
+func keepsProvisionedNetwork(t *testing.T, plane *planetest.Plane, m *machine) {
+	t.Helper()
+	plane.Assign(4, shop(func(a *agentv1.Assignment) {
+		a.Network.VpnServers, a.Node.VpnServers = []string{"10.200.0.3"}, []string{"10.200.0.3"}
+		a.NodeDigest = strings.Repeat("b", 64)
+	}))
+	contains(t, m.awaitCondition(ConditionRepaveRequired, "true", "FieldsDiffer"), "node.vpn_servers")
+	contains(t, m.awaitCondition(ConditionRoutesInstalled, "true", "Installed"), "waits for a repave")
+	if got := routes(t); !slices.Equal(got, []string{wantRoute}) {
+		t.Errorf("the route changed without an operation: %v", got)
+	}
+}
+
+func TestRouteComesBack(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plane, m := joined(t)
+	plane.Assign(1, shop())
+	plane.Await("ACK", accepted)
+	deleteRoute(t, "10.100.0.0/16")
+	s := m.await("repair", func(s *localv1.Status) bool { return s.GetNetwork().GetRepairs() == 1 })
+	if got := routes(t); !slices.Equal(got, []string{wantRoute}) || s.GetNetwork().GetLastRepairTook().AsDuration() > time.Second {
+		t.Errorf("routes %v, repaired in %v", got, s.GetNetwork().GetLastRepairTook().AsDuration())
+	}
+}
+
+func TestBadAssignmentsNameTheNextAction(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plane, m := joined(t)
+	addNIC(t, "till0", "10.77.1.5/24")
+	plane.Assign(1, shop())
+	plane.Await("ACK", accepted)
+	generation := uint64(1)
+	for name, tc := range map[string]struct {
+		change         func(*agentv1.Assignment)
+		condition      string
+		reason         string
+		want           []string
+		routesOfBefore bool
+	}{
+		"unknown NIC": {func(a *agentv1.Assignment) { a.Network.Nic = &agentv1.NICSelector{Name: "eth7"} },
+			ConditionNICSelected, "NICUnknown", []string{"eth7", "lan0", "office0", "set the host's NIC"}, true},
+		"node IP outside": {func(a *agentv1.Assignment) { a.Network.RemoteNodeCidrs = []string{"10.201.0.0/16"} },
+			ConditionNICSelected, "OutsideRemoteNodeCIDRs", []string{"10.201.0.0/16", "10.200.0.11", "remote node CIDRs"}, true},
+		"VPN server not on-link": {func(a *agentv1.Assignment) { a.Network.VpnServers = []string{"10.9.9.9"} },
+			ConditionRoutesInstalled, "VPNServerNotOnLink", []string{"10.9.9.9", "not on-link", "correct the host's VPN server IP", "former routes stay"}, true},
+		"VPC CIDR over own subnet": {func(a *agentv1.Assignment) { a.Network.VpcCidrs = []string{"10.77.0.0/16"} },
+			ConditionRoutesInstalled, "VPCCIDRCoversOwnSubnet", []string{"10.77.0.0/16", "10.77.1.0/24", "till0", "correct the HybridCluster"}, true},
+		"VPC CIDR over the gateway": {func(a *agentv1.Assignment) { a.Network.VpcCidrs = []string{"192.168.0.0/16"} },
+			ConditionRoutesInstalled, "VPCCIDRCoversGateway", []string{"192.168.77.1"}, true},
+		"no VPN server": {func(a *agentv1.Assignment) { a.Network.VpnServers = nil },
+			ConditionRoutesInstalled, "NotRequired", []string{"default gateway"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			generation++
+			plane.Assign(generation, shop(tc.change))
+			plane.Await("ACK", accepted)
+			verdict := "false"
+			if tc.reason == "NotRequired" {
+				verdict = "true"
+			}
+			contains(t, m.awaitCondition(tc.condition, verdict, tc.reason), tc.want...)
+			if got := routes(t); (len(got) == 1 && got[0] == wantRoute) != tc.routesOfBefore {
+				t.Errorf("routes: %v", got)
+			}
+			generation++
+			plane.Assign(generation, shop())
+			plane.Await("ACK", accepted)
+			m.awaitCondition(ConditionRoutesInstalled, "true", "Installed")
+		})
+	}
+}
+
+func TestRefusedAssignmentChangesNothing(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plane, m := joined(t)
+	plane.Assign(1, shop())
+	plane.Await("ACK", accepted)
+	plane.Assign(2, shop(func(a *agentv1.Assignment) { a.HostId, a.Network.VpcCidrs = "other", []string{"fd00::/8"} }))
+	result := plane.Await("NACK", func(m *agentv1.AgentMessage) bool { return m.GetAssignmentResult() != nil }).GetAssignmentResult()
+	if result.GetAccepted() || len(result.GetRefusals()) != 2 || result.GetGeneration() != 2 {
+		t.Errorf("result %v", result)
+	}
+	s := m.await("refusal", func(s *localv1.Status) bool { return s.GetAssignment().GetRefusedGeneration() == 2 })
+	if s.GetAssignment().GetGeneration() != 1 || len(routes(t)) != 1 {
+		t.Errorf("the last good assignment must stay in force: %v", s.GetAssignment())
+	}
+}
+
+func TestOperatorSeesWhyAHostCannotEnrol(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	site(t)
+	for name, tc := range map[string]struct {
+		spoil  func(*planetest.Plane, *machine)
+		reason string
+		want   []string
+	}{
+		"unreachable plane": {func(p *planetest.Plane, _ *machine) { p.Stop() }, "PlaneUnreachable", []string{"cannot reach the plane at 127.0.0.1", "connection refused", "keeps trying"}},
+		"wrong CA pin": {func(_ *planetest.Plane, m *machine) {
+			m.cfg.Plane.CAPin = "sha256:" + strings.Repeat("0f", 32)
+		}, "WrongCAPin", []string{"expects sha256:0f0f", "has the pin sha256:", "plane.caPin"}},
+		"used token": {func(p *planetest.Plane, _ *machine) {
+			p.Tokens["good"] = status.Error(codes.PermissionDenied, "the token shop-1 was used by 1 of 1 hosts")
+		}, "TokenRefused", []string{"used by 1 of 1 hosts", "hybridctl token create"}},
+		"expired token": {func(p *planetest.Plane, _ *machine) {
+			p.Tokens["good"] = status.Error(codes.PermissionDenied, "the token shop-1 expired 2026-01-02T03:04:05Z")
+		}, "TokenRefused", []string{"expired 2026-01-02", "hybridctl token create"}},
+		"unknown token": {func(p *planetest.Plane, _ *machine) { delete(p.Tokens, "good") }, "TokenUnknown", []string{"does not know this enrolment token"}},
+		"no token": {func(_ *planetest.Plane, m *machine) {
+			_ = os.Remove(m.cfg.Enrollment.TokenFile)
+		}, "TokenMissing", []string{"enrolment token", "hybridctl token create"}},
+		"another machine's ID": {func(p *planetest.Plane, _ *machine) {
+			p.Tokens["good"] = status.Error(codes.AlreadyExists, "host ID edge-1 belongs to another machine")
+		}, "HostIDTaken", []string{"another machine", "host.name"}},
+		"no host ID": {func(_ *planetest.Plane, m *machine) {
+			_ = os.Remove(filepath.Join(m.cfg.Paths.OpState, "host-id"))
+		}, "HostIDMissing", []string{"hybrid-agent-op"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plane := planetest.New(t)
+			plane.Start()
+			m := newMachine(t, plane)
+			tc.spoil(plane, m)
+			m.start()
+			contains(t, m.awaitCondition(ConditionRegistered, "false", tc.reason), tc.want...)
+			m.stop()
+		})
+	}
+}
+
+func TestDamagedStateIsToldAndHeals(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plane, m := joined(t)
+	for i, damage := range []func([]byte) []byte{
+		func([]byte) []byte { return nil },
+		func(b []byte) []byte { return b[:len(b)/2] },
+		func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
+	} {
+		generation := uint64(i + 1)
+		plane.Assign(generation, shop())
+		m.await("assignment", func(s *localv1.Status) bool { return s.GetAssignment().GetGeneration() == generation })
+		m.stop()
+		plane.Stop()
+		file := filepath.Join(m.cfg.Paths.State, AssignmentFile)
+		content, err := os.ReadFile(file)
+		ok(t, err)
+		ok(t, os.WriteFile(file, damage(content), 0o600))
+		m.start()
+		message := m.awaitCondition(ConditionNICSelected, "unknown", "CacheLost")
+		contains(t, message, file, "corrupt-"+strconv.Itoa(i+1), "the plane sends the assignment again")
+		if got := routes(t); !slices.Equal(got, []string{wantRoute}) {
+			t.Errorf("routes in the kernel must survive a lost cache: %v", got)
+		}
+		plane.Start()
+		m.awaitCondition(ConditionRegistered, "true", "Connected")
+	}
+}
+
+func TestSecondDaemonOnTheSameState(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	_, m := joined(t)
+	err := Run(t.Context(), Options{Config: m.cfg, Log: zaptest.NewLogger(t), Door: m.door})
+	if err == nil {
+		t.Fatal("a second daemon ran")
+	}
+	contains(t, err.Error(), "process "+strconv.Itoa(os.Getpid())+" uses it", m.cfg.Paths.State, "stop that one first")
+	if _, readErr := store.Read(filepath.Join(m.cfg.Paths.State, "identity"), 1); readErr != nil {
+		t.Errorf("the first daemon's state suffered: %v", readErr)
+	}
+}
