@@ -57,8 +57,11 @@ type fileChange struct {
 // those of upgrade and uninstall that find nothing installed.
 func FromFolder(dir string) (*Table, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil || len(paths) == 0 {
-		return nil, fmt.Errorf("cannot find transcripts in %s: %v", dir, err)
+	if err != nil {
+		return nil, fmt.Errorf("cannot find transcripts in %s: %w", dir, err)
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("cannot find transcripts in %s: no .json files there", dir)
 	}
 	t := &Table{Source: "recorded runs of nodeadm v1.0.20", Configs: map[string]string{}, Contents: map[string]string{}}
 	for _, path := range paths {

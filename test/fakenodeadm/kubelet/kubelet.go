@@ -20,12 +20,14 @@ import (
 	"hybridagent/test/fakenodeadm/lab"
 )
 
+// Where nodeadm puts the binary and its credentials.
 const (
-	// BinPath, KubeconfigPath and CAPath are where nodeadm puts the binary and its credentials.
 	BinPath        = "/usr/bin/kubelet"
 	KubeconfigPath = "/var/lib/kubelet/kubeconfig"
 	CAPath         = "/etc/kubernetes/pki/ca.crt"
+)
 
+const (
 	healthz        = "127.0.0.1:10248"
 	requestTimeout = 3 * time.Second
 )
@@ -107,8 +109,11 @@ func (k *Kubelet) readConfig() error {
 			Kind    string `json:"kind"`
 			MaxPods int    `json:"maxPods"`
 		}
-		if err := json.Unmarshal(raw, &cfg); err != nil || cfg.Kind != "KubeletConfiguration" {
-			return fmt.Errorf("failed to load kubelet config file %s: not a KubeletConfiguration (%v)", path, err)
+		if err := json.Unmarshal(raw, &cfg); err != nil {
+			return fmt.Errorf("failed to load kubelet config file %s: %w", path, err)
+		}
+		if cfg.Kind != "KubeletConfiguration" {
+			return fmt.Errorf("failed to load kubelet config file %s: kind %q is no KubeletConfiguration", path, cfg.Kind)
 		}
 		if cfg.MaxPods > 0 {
 			k.maxPods = cfg.MaxPods

@@ -144,7 +144,8 @@ func (k *Kubelet) servingCertificate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bundle := append(signed.Status.Certificate, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})...)
+	bundle := append([]byte{}, signed.Status.Certificate...)
+	bundle = append(bundle, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})...)
 	if err := os.MkdirAll(k.flags.CertDir, 0o755); err != nil {
 		return err
 	}
