@@ -24,6 +24,8 @@ func (d *demo) checkSignature(ctx context.Context) (string, error) {
 			switch state := strings.TrimPrefix(status.Operation.State, "OPERATION_STATE_"); state {
 			case "PENDING", "RUNNING", "SUCCEEDED", "FAILED":
 				return nil // what becomes of it is the next row's matter
+			case "REFUSED":
+				return lab.Final(errors.New("root refused the plane's operation: " + status.Operation.Message))
 			default:
 				return fmt.Errorf("operation %s: %s", strings.ToLower(state), status.Operation.Message)
 			}
@@ -85,12 +87,14 @@ func (d *demo) checkProvision(ctx context.Context) (string, error) {
 	return fmt.Sprintf("root's journal on both hosts: nodeadm install, config check, init done in %.1f s", took.Seconds()), nil
 }
 
-func nodeadmSteps() []string { return []string{"nodeadm-install", "nodeadm-config-check", "nodeadm-init"} }
+func nodeadmSteps() []string {
+	return []string{"nodeadm-install", "nodeadm-config-check", "nodeadm-init"}
+}
 
 // initDone looks for nodeadm's three steps in root's journal; the operation itself may still wait for the node.
 func (d *demo) initDone(ctx context.Context, edge *actors.Edge, status actors.Status) error {
 	if state := status.Operation.State; strings.HasSuffix(state, "_REFUSED") {
-		return errors.New("operation refused: " + status.Operation.Message)
+		return lab.Final(errors.New("operation refused: " + status.Operation.Message))
 	}
 	out, err := edge.Host.Exec(ctx, "/usr/libexec/hybrid-agent/hybrid-agent-op", "show", "-o", "json")
 	if err != nil {
@@ -108,7 +112,11 @@ func (d *demo) initDone(ctx context.Context, edge *actors.Edge, status actors.St
 	}
 	for _, step := range nodeadmSteps() {
 		if !done[step] {
-			return fmt.Errorf("step %s is not done; operation %s at %s: %s", step, result.State, status.Operation.Step, result.Message)
+			err := fmt.Errorf("step %s is not done; operation %s at %s: %s", step, result.State, status.Operation.Step, result.Message)
+			if result.State == "failed" {
+				return lab.Final(err)
+			}
+			return err
 		}
 	}
 	return nil

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -58,23 +60,11 @@ func forgedOperation(hostID, caFile string) (*agentv1.SignedOperation, error) {
 	if block == nil {
 		return nil, fmt.Errorf("no certificate in %s", caFile)
 	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+	ca, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return nil, err
 	}
-	uri, err := url.Parse(agentv1.SigningCertificateURI)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject:      pkix.Name{CommonName: "forger"},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		URIs:         []*url.URL{uri},
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	certificate, private, err := forgedSigner(ca)
 	if err != nil {
 		return nil, err
 	}
@@ -94,4 +84,31 @@ func forgedOperation(hostID, caFile string) (*agentv1.SignedOperation, error) {
 		Context:   agentv1.OperationContext,
 		Chain:     [][]byte{certificate, block.Bytes},
 	}, nil
+}
+
+// forgedSigner is a signing certificate that names the plane's CA as its issuer, but is signed by another key.
+func forgedSigner(ca *x509.Certificate) (certificate []byte, private ed25519.PrivateKey, err error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	forger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	uri, err := url.Parse(agentv1.SigningCertificateURI)
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:      pkix.Name{CommonName: "forger"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		URIs:         []*url.URL{uri},
+	}
+	issuer := &x509.Certificate{RawSubject: ca.RawSubject, SubjectKeyId: ca.SubjectKeyId, PublicKey: &forger.PublicKey}
+	certificate, err = x509.CreateCertificate(rand.Reader, template, issuer, public, forger)
+	return certificate, private, err
 }

@@ -232,4 +232,3 @@ func TestKeepAndDown(t *testing.T) {
 		t.Errorf("only %d commands are recommended:\n%s", tried, hints)
 	}
 }
-

@@ -135,11 +135,15 @@ func TestRouteThroughVPN(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer monitor.Close()
-	if err := edge.IP(ctx, "route del "+lab.VPCCIDR, "route add "+lab.VPCCIDR+" via "+lab.VPNServer); err != nil {
+	asked, err := edge.DeleteRoute(dst)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if took, err := monitor.Repair(ctx); err != nil || took <= 0 {
-		t.Errorf("monitor saw %v, %v", took, err)
+	if err := edge.IP(ctx, "route add "+lab.VPCCIDR+" via "+lab.VPNServer); err != nil {
+		t.Fatal(err)
+	}
+	if back, err := monitor.Repaired(ctx); err != nil || !back.After(asked) {
+		t.Errorf("asked at %v, monitor saw it back at %v, %v", asked, back, err)
 	}
 }
 

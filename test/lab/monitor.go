@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -54,25 +55,43 @@ func (m *RouteMonitor) forward(raw <-chan netlink.RouteUpdate) {
 	}
 }
 
-// Repair waits until the route has been removed and then added again, and returns the time between the two.
-func (m *RouteMonitor) Repair(ctx context.Context) (time.Duration, error) {
-	var removed time.Time
+// Repaired waits until the route has been removed and then added again, and returns when it was added.
+func (m *RouteMonitor) Repaired(ctx context.Context) (time.Time, error) {
+	removed := false
 	for {
 		select {
 		case <-ctx.Done():
-			if removed.IsZero() {
-				return 0, fmt.Errorf("route %s was never removed", m.dst)
+			if !removed {
+				return time.Time{}, fmt.Errorf("route %s was never removed", m.dst)
 			}
-			return 0, fmt.Errorf("route %s did not come back within %v of its removal", m.dst, time.Since(removed).Round(time.Second))
+			return time.Time{}, fmt.Errorf("route %s was removed and did not come back", m.dst)
 		case event := <-m.updates:
 			switch {
 			case !event.added:
-				removed = event.at
-			case !removed.IsZero():
-				return event.at.Sub(removed), nil
+				removed = true
+			case removed:
+				return event.at, nil
 			}
 		}
 	}
+}
+
+// DeleteRoute deletes the route to dst from the host's main table and returns when it asked the kernel to.
+func (h *Host) DeleteRoute(dst netip.Prefix) (time.Time, error) {
+	var asked time.Time
+	err := h.Do(func() error {
+		handle, err := netlink.NewHandle()
+		if err != nil {
+			return err
+		}
+		defer handle.Close()
+		asked = time.Now()
+		return handle.RouteDel(&netlink.Route{Dst: &net.IPNet{IP: dst.Addr().AsSlice(), Mask: net.CIDRMask(dst.Bits(), 32)}})
+	})
+	if err != nil {
+		return asked, fmt.Errorf("cannot delete route %s on %s: %w", dst, h.Name, err)
+	}
+	return asked, nil
 }
 
 // Close ends the monitor.

@@ -57,6 +57,8 @@ spec:
   kubernetes:
     version: 1.31.5
     kubeletConfig: {maxPods: 60}
+    containerdSource: none
+    privateMode: true
   network: {customCni: dummy}
 `
 
