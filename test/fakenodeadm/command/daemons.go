@@ -197,7 +197,8 @@ func (i *initRun) authenticatedRequest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	timed, cancel := context.WithTimeout(ctx, i.Settings.Scale(time.Minute))
+	// A real plugin and a real handshake run here: lab time must not make the limit shorter than they need.
+	timed, cancel := context.WithTimeout(ctx, max(i.Settings.Scale(time.Minute), 10*time.Second))
 	defer cancel()
 	resp, err := client.Do(timed, http.MethodGet, "/api/v1/namespaces/default/endpoints/kubernetes", "", nil)
 	if err != nil {

@@ -32,12 +32,13 @@ type host struct {
 	kube   string // host:port of the Kubernetes API as DescribeCluster names it
 	eks    string // AWS_ENDPOINT_URL
 	faults []lab.Fault
+	scale  float64
 	env    []string
 }
 
 func newHost(t *testing.T, table *facts.Table, kubeDown bool) *host {
 	t.Helper()
-	h := &host{t: t, root: t.TempDir(), closed: closedPort(t)}
+	h := &host{t: t, root: t.TempDir(), closed: closedPort(t), scale: timeScale}
 	h.units = &units{root: h.root, containerd: "active/running", unitFile: true, started: map[string]bool{}, active: map[string]bool{}}
 	opt := server.Options{RemoteNodeCIDRs: []string{"10.80.0.0/16"}, ArtifactDir: filepath.Join(h.root, "lab/artifacts")}
 	if kubeDown {
@@ -93,7 +94,7 @@ func (h *host) command(stdout, stderr io.Writer) *command.Host {
 	env := append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "AWS_ENDPOINT_URL=" + h.eks}, h.env...)
 	return &command.Host{
 		Root: h.root, Stdout: stdout, Stderr: stderr, Env: env,
-		Settings: lab.Settings{TimeScale: timeScale, Faults: h.faults}, Units: h.units,
+		Settings: lab.Settings{TimeScale: h.scale, Faults: h.faults}, Units: h.units,
 		HasSystemd: func() bool { return true },
 		DefaultIP:  func() (net.IP, error) { return net.IPv4(10, 80, 0, 5), nil },
 		LookupIP:   func(string) ([]net.IP, error) { return nil, errors.New("no such host") },
@@ -142,6 +143,7 @@ func (h *host) step(step string) {
 		h.eks = "http://" + h.closed
 	case facts.StepStall:
 		h.must(h.server.SetFaults(server.Faults{Artifacts: "stall"}))
+		h.scale = 0.1 // its --timeout of 15 s must leave time for the downloads before the stall
 	case facts.StepArtifactsDown, facts.StepKubeDown: // the command names manifest-down.yaml; the host was made with a closed port
 	default:
 		h.t.Fatalf("unknown step %q", step)
