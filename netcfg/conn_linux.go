@@ -184,7 +184,9 @@ type eventConn struct {
 // takes memory only for what is queued.
 const eventBuffer = 8 << 20
 
-func dialEvents() (*eventConn, error) {
+// dialEvents subscribes; events that the socket with the given port caused are left
+// out.
+func dialEvents(own uint32) (*eventConn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open rtnetlink event socket: %w", err)
@@ -192,6 +194,8 @@ func dialEvents() (*eventConn, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, eventBuffer)
 	}
+	// A kernel without the filter costs wake-ups, nothing else.
+	_ = attachFilter(fd, own)
 	const groups = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV4_ROUTE-1)
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 		_ = unix.Close(fd)

@@ -149,16 +149,16 @@ func (k *Keeper) Run(ctx context.Context) error {
 		return errors.New("cannot run the route keeper twice")
 	}
 	defer close(k.done)
-	events, err := dialEvents() // before the first dump, so that nothing is lost between
-	if err != nil {
-		return err
-	}
-	defer events.close()
 	req, err := dialRequest()
 	if err != nil {
 		return err
 	}
 	defer k.stop(req)
+	events, err := dialEvents(req.port) // before the first dump, so that nothing is lost between
+	if err != nil {
+		return err
+	}
+	defer events.close()
 	if err := k.start(req); err != nil {
 		return err
 	}

@@ -138,9 +138,6 @@ func TestKeeperRestoresManyAtOnce(t *testing.T) {
 
 func TestKeeperDampsFight(t *testing.T) {
 	k, nic, want := managed(t, KeeperOptions{})
-	events, err := dialEvents()
-	must(t, err)
-	defer events.close()
 	// The opponent deletes the route as soon as it is back, until it is damped.
 	for range dampFree + 1 {
 		eventually(t, "the route is there to be deleted", holds(t, want))
@@ -214,7 +211,7 @@ func TestKeeperWakesThePipeline(t *testing.T) {
 
 func TestKeeperReplacesWithoutGap(t *testing.T) {
 	k, nic, want := managed(t, KeeperOptions{})
-	events, err := dialEvents()
+	events, err := dialEvents(0)
 	must(t, err)
 	defer events.close()
 	next := want
