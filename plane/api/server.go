@@ -179,5 +179,9 @@ func (s *Server) change(ctx context.Context, write func(world, store.Guard) erro
 // read.
 func (s *Server) commit(ctx context.Context, guard store.Guard, writes ...store.Write) (int64, error) {
 	writes = append(writes, store.Write{Key: catalogKey, Value: []byte(s.now().UTC().Format(time.RFC3339Nano))})
-	return s.store.Commit(ctx, []store.Guard{guard}, writes)
+	rev, err := s.store.Commit(ctx, []store.Guard{guard}, writes)
+	if err == nil {
+		s.fleet.Seen(ctx, rev)
+	}
+	return rev, err
 }

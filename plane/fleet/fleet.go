@@ -19,6 +19,9 @@ import (
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
+// seenTimeout bounds how long an operator's call waits for the fleet.
+const seenTimeout = time.Second
+
 // Config is what a fleet needs.
 type Config struct {
 	// Store of resources and records.
@@ -47,14 +50,15 @@ type Fleet struct {
 	mu       sync.RWMutex // before host.mu
 	catalog  catalog
 	hosts    map[string]*host
-	revision int64 // of the last change seen
+	revision int64         // of the last change seen
+	moved    chan struct{} // closed when revision changes, and replaced
 }
 
 // New loads the fleet from the store. Call Run to follow changes.
 func New(ctx context.Context, cfg Config) (*Fleet, error) {
 	f := &Fleet{
 		cfg: cfg, started: cfg.Now(), changed: newWorkset(), unsaved: newWorkset(),
-		catalog: newCatalog(), hosts: map[string]*host{},
+		catalog: newCatalog(), hosts: map[string]*host{}, moved: make(chan struct{}),
 	}
 	if err := f.load(ctx); err != nil {
 		return nil, fmt.Errorf("cannot load the fleet: %w", err)
@@ -104,7 +108,8 @@ func (f *Fleet) load(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.catalog, f.revision = newCatalog(), rev
+	f.catalog = newCatalog()
+	defer f.moveLocked(rev)
 	enrolled := map[string]bool{}
 	for _, r := range resources {
 		if r.GetKind() == kind.Host {
@@ -152,13 +157,40 @@ func (f *Fleet) apply(b store.Batch) error {
 			touched[id] = true
 		}
 	}
-	f.revision = b.Revision
 	for id := range touched {
 		if h := f.hosts[id]; h != nil {
 			f.compileLocked(h)
 		}
 	}
+	f.moveLocked(b.Revision)
 	return nil
+}
+
+func (f *Fleet) moveLocked(revision int64) {
+	f.revision = revision
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// Seen waits until the change of that revision has been pushed, so that an
+// operator who has applied something sees its effect. It gives up with the
+// context, and soon: the change is committed whether or not it is seen yet.
+func (f *Fleet) Seen(ctx context.Context, revision int64) {
+	ctx, cancel := context.WithTimeout(ctx, seenTimeout)
+	defer cancel()
+	for {
+		f.mu.RLock()
+		seen, moved := f.revision >= revision, f.moved
+		f.mu.RUnlock()
+		if seen {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (f *Fleet) applyHost(id string, deleted bool, touched map[string]bool) {

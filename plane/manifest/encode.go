@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -128,7 +129,7 @@ func encodeKnown(m protoreflect.Message, zeros bool) any {
 	case *durationpb.Duration:
 		return v.AsDuration().String()
 	case *structpb.Struct:
-		return v.AsMap()
+		return whole(v.AsMap())
 	default:
 		return encodeMessage(m, zeros)
 	}
@@ -152,4 +153,24 @@ func EnumWord(e protoreflect.EnumDescriptor, n protoreflect.EnumNumber) string {
 		out.WriteString(part[:1] + strings.ToLower(part[1:]))
 	}
 	return out.String()
+}
+
+// whole turns the whole numbers of a Struct, which knows no others than
+// floating-point ones, into what an operator wrote: 50, not 50.0.
+func whole(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, item := range v {
+			v[k] = whole(item)
+		}
+	case []any:
+		for i, item := range v {
+			v[i] = whole(item)
+		}
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) <= 1<<53 {
+			return int64(v)
+		}
+	}
+	return v
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -45,6 +44,9 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64, handle fu
 			}
 			return fmt.Errorf("cannot watch %s: %w", prefix, err)
 		}
+		if len(resp.Events) == 0 {
+			continue
+		}
 		if err := handle(batchOf(resp)); err != nil {
 			return err
 		}
@@ -56,13 +58,14 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64, handle fu
 }
 
 func batchOf(resp clientv3.WatchResponse) Batch {
-	b := Batch{Changes: make([]Change, 0, len(resp.Events)), Revision: resp.Header.Revision}
+	b := Batch{Changes: make([]Change, 0, len(resp.Events))}
 	for _, ev := range resp.Events {
 		c := Change{Entry: entryOf(ev.Kv), Deleted: ev.Type == clientv3.EventTypeDelete}
 		if c.Deleted && ev.PrevKv != nil {
 			c.Entry.Value = ev.PrevKv.Value
 		}
-		c.Entry.Key = strings.TrimPrefix(string(ev.Kv.Key), root)
+		// Not the header's: a long backlog comes in parts under one header.
+		b.Revision = max(b.Revision, ev.Kv.ModRevision)
 		b.Changes = append(b.Changes, c)
 	}
 	return b
