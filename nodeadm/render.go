@@ -63,8 +63,8 @@ func renderKubelet(spec *agentv1.NodeSpec, nodeIP netip.Addr) (Kubelet, error) {
 		config = plainNumbers(config).(map[string]any)
 	}
 	flags := []string{"--node-ip=" + nodeIP.String()}
-	if labels := spec.GetRegistrationLabels(); len(labels) > 0 {
-		flags = append(flags, "--node-labels="+joinLabels(labels))
+	if labels := joinLabels(spec.GetRegistrationLabels()); labels != "" {
+		flags = append(flags, "--node-labels="+labels)
 	}
 	if taints := spec.GetRegistrationTaints(); len(taints) > 0 {
 		flags = append(flags, "--register-with-taints="+joinTaints(taints))
@@ -94,12 +94,38 @@ func plainNumbers(value any) any {
 	return value
 }
 
+// KubeletMaySet reports whether kubelet may give its own Node this label. With
+// any other label of Kubernetes' own namespaces among its flags it refuses to
+// start (k8s.io/kubernetes, kubeletapis.IsKubeletLabel).
+func KubeletMaySet(key string) bool {
+	namespace, _, ok := strings.Cut(key, "/")
+	if !ok {
+		return true
+	}
+	within := func(domain string) bool { return namespace == domain || strings.HasSuffix(namespace, "."+domain) }
+	switch {
+	case within("kubelet.kubernetes.io"), within("node.kubernetes.io"):
+		return true
+	case slices.Contains([]string{
+		"kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os",
+		"topology.kubernetes.io/zone", "topology.kubernetes.io/region",
+		"beta.kubernetes.io/arch", "beta.kubernetes.io/os", "beta.kubernetes.io/instance-type",
+		"failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region",
+	}, key):
+		return true
+	}
+	return !within("kubernetes.io") && !within("k8s.io")
+}
+
 // joinLabels writes labels as --node-labels takes them, sorted so that equal
-// labels make an equal file.
+// labels make an equal file. Those that only the plane's cluster access can set
+// are left out.
 func joinLabels(labels map[string]string) string {
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		parts = append(parts, key+"="+labels[key])
+		if KubeletMaySet(key) {
+			parts = append(parts, key+"="+labels[key])
+		}
 	}
 	return strings.Join(parts, ",")
 }
