@@ -127,6 +127,9 @@ func (w *world) install() {
 	w.must(err)
 	_, err = m.Offline(w.ctx, "systemctl", "enable", "hybrid-agent.service")
 	w.must(err)
+	// A minute of idleness is too long for a test; all else of the unit stays.
+	w.must(m.WriteFile("etc/systemd/system/hybrid-agent-op.service.d/idle.conf", []byte("[Service]\nExecStart=\n"+
+		"ExecStart=/usr/libexec/hybrid-agent/hybrid-agent-op serve --config /etc/hybrid-agent/config.yaml --runner systemd --idle 5s\n"), 0o644))
 	// What the package's sysctl.d file must set; the lab's own value would hide its absence.
 	w.must(m.Host.Sysctl("ipv4/ping_group_range", "1 0"))
 }
@@ -217,7 +220,7 @@ func (w *world) route(ctx context.Context) error {
 
 // logTails shows what the host's own journal said, for a failed test.
 func (w *world) logTails() {
-	out, err := w.machine.Host.Command(context.Background(), "journalctl", "--no-pager", "-n", "120", "-o", "short-monotonic").CombinedOutput()
+	out, err := w.machine.Host.Command(context.Background(), "journalctl", "--no-pager", "-n", "400", "-o", "short-monotonic").CombinedOutput()
 	w.t.Logf("journal of the host (%v):\n%s", err, out)
 	logs, _ := filepath.Glob(filepath.Join(w.site.Folder, "*", "*.log"))
 	for _, path := range logs {
