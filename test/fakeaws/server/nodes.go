@@ -45,6 +45,13 @@ func (s *Server) Nodes() []NodeInfo {
 	return infos
 }
 
+// PutNode makes a Node without a kubelet behind it, for tests of what reads Nodes.
+func (s *Server) PutNode(name string, unschedulable bool) {
+	s.put("nodes", name, object{
+		"kind": "Node", "apiVersion": "v1", "metadata": object{"name": name}, "spec": object{"unschedulable": unschedulable}, "status": object{},
+	})
+}
+
 func (s *Server) nodeInfo(node object) NodeInfo {
 	name := fmt.Sprint(field(node, "metadata.name"))
 	node = s.withReadiness(node)

@@ -133,7 +133,7 @@ func (r *run) perform(ctx context.Context, o options) error {
 	case "upgrade":
 		return r.upgrade(o)
 	case "uninstall":
-		return r.uninstall()
+		return r.uninstall(ctx, o)
 	case "debug", "sync-artifacts":
 		return fmt.Errorf("this stand-in does not do %q yet: use install, config check or init", r.command)
 	}

@@ -140,7 +140,6 @@ func TestWhatIsNotImitatedIsRefusedByName(t *testing.T) {
 	h := freshHost(t)
 	h.succeed(installArgs)
 	h.fails([]string{"upgrade", "1.31", "-c", "file:///lab/nodeconfig.yaml"}, 1, "does not do an upgrade")
-	h.fails([]string{"uninstall"}, 1, "does not uninstall")
 	h.fails([]string{"debug", "-c", "file:///lab/nodeconfig.yaml"}, 1, "does not do")
 	ssm := append([]string{}, installArgs...)
 	ssm[3] = "ssm"
@@ -198,4 +197,24 @@ func TestFaultHangs(t *testing.T) {
 	if code := <-done; code != 137 {
 		t.Errorf("exit %d after the kill, want 137", code)
 	}
+}
+
+func TestUninstallWithAnEmptyKubeletConfigPanics(t *testing.T) {
+	t.Parallel()
+	h := freshHost(t)
+	h.succeed(installArgs)
+	h.succeed(initArgs)
+	h.must(os.Truncate(filepath.Join(h.root, "/etc/kubernetes/kubelet/config.json"), 0))
+	h.fails([]string{"uninstall"}, 2, "panic: runtime error")
+	if got := h.tracker(); got != "present" {
+		t.Errorf("tracker is %s, want present", got)
+	}
+}
+
+func TestUninstallOfANodeThatNeverRegisteredFails(t *testing.T) {
+	t.Parallel()
+	h := freshHost(t)
+	h.succeed(installArgs)
+	h.succeed(initArgs)
+	h.fails([]string{"uninstall"}, 1, "node not initialized")
 }

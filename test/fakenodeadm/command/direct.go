@@ -55,8 +55,8 @@ func (Direct) Restart(unit string) error {
 	if err := os.MkdirAll(DirectDir, 0o755); err != nil {
 		return err
 	}
-	if pid := childOf(unit); pid != 0 {
-		syscall.Kill(pid, syscall.SIGKILL)
+	if err := (Direct{}).Stop(unit); err != nil {
+		return err
 	}
 	log, err := os.OpenFile(filepath.Join(DirectDir, unit+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -71,6 +71,14 @@ func (Direct) Restart(unit string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(DirectDir, unit+".pid"), []byte(strconv.Itoa(cmd.Process.Pid)+" "+argv[0]+"\n"), 0o644)
+}
+
+// Stop ends the child at once.
+func (Direct) Stop(unit string) error {
+	if pid := childOf(unit); pid != 0 {
+		return syscall.Kill(pid, syscall.SIGKILL)
+	}
+	return nil
 }
 
 // Running tells whether the child still is there and is no zombie.

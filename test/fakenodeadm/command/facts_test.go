@@ -53,7 +53,7 @@ func TestRecordedRuns(t *testing.T) {
 }
 
 func compare(t *testing.T, table *facts.Table, c *facts.Case) {
-	h := newHost(t, table, slices.Contains(c.Setup, facts.StepKubeDown))
+	h := newHost(t, table, slices.Contains(c.Setup, facts.StepKubeDown) && !slices.Contains(c.Setup, facts.StepInit))
 	for _, step := range c.Setup {
 		h.step(step)
 	}

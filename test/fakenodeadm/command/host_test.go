@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -144,7 +145,18 @@ func (h *host) step(step string) {
 	case facts.StepStall:
 		h.must(h.server.SetFaults(server.Faults{Artifacts: "stall"}))
 		h.scale = 0.1 // its --timeout of 15 s must leave time for the downloads before the stall
-	case facts.StepArtifactsDown, facts.StepKubeDown: // the command names manifest-down.yaml; the host was made with a closed port
+	case facts.StepNodeCordoned, facts.StepNodeSchedulable:
+		h.server.PutNode("store-17-a", step == facts.StepNodeCordoned)
+	case facts.StepPodLeft:
+		h.podLeft()
+	case facts.StepCrashLoop:
+		h.units.crashLoop, h.units.remembered, h.units.active["kubelet"] = true, true, false
+	case facts.StepCNIFiles:
+		h.write("/etc/cni/net.d/05-cilium.conflist", "{}", 0o644)
+		h.write("/var/lib/cni/results", "{}", 0o644)
+	case facts.StepKubeDown:
+		h.kubeDown()
+	case facts.StepArtifactsDown: // the command names manifest-down.yaml
 	default:
 		h.t.Fatalf("unknown step %q", step)
 	}
@@ -160,6 +172,26 @@ func (h *host) uninstalled() {
 	}
 	h.units.active["kubelet"] = false
 	h.units.remembered = true
+}
+
+// kubeDown makes an initialised node's kubeconfig name a closed port; before init, the host was made with one.
+func (h *host) kubeDown() {
+	path := filepath.Join(h.root, "/var/lib/kubelet/kubeconfig")
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	h.must(err)
+	down := closedPort(h.t)
+	h.must(os.WriteFile(path, []byte(strings.ReplaceAll(string(raw), h.kube, down)), 0o644))
+	h.kube = down
+}
+
+func (h *host) podLeft() {
+	body := `[{"metadata":{"namespace":"shop","name":"web-0"},"spec":{"nodeName":"store-17-a"},"status":{"phase":"Running"}}]`
+	resp, err := http.Post(h.server.AWSURL()+"/lab/pods", "application/json", strings.NewReader(body))
+	h.must(err)
+	resp.Body.Close()
 }
 
 func (h *host) tracker() string {

@@ -89,7 +89,9 @@ func (h *host) changes(before map[string]entry) map[string]change {
 		}
 	})
 	for path := range before {
-		out[path] = change{text: "removed"}
+		if _, below := before[filepath.Dir(path)]; !below {
+			out[path] = change{text: "removed"} // with everything below it
+		}
 	}
 	return out
 }

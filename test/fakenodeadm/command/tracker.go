@@ -43,16 +43,3 @@ func (r *run) upgrade(o options) error {
 	}
 	return errors.New("this stand-in does not do an upgrade of an installed node yet: nothing was changed")
 }
-
-func (r *run) uninstall() error {
-	r.log.info("uninstall/uninstall.go:81", "Loading installed components")
-	installed, err := r.tracker()
-	if err != nil {
-		return err
-	}
-	if !installed {
-		r.log.info("uninstall/uninstall.go:84", "Nodeadm components are already uninstalled")
-		return nil
-	}
-	return errors.New("this stand-in does not uninstall an installed node yet: nothing was changed")
-}

@@ -13,6 +13,8 @@ type Units interface {
 	Enable(unit string) error
 	// Restart starts the unit anew; it does not wait for it to stay up.
 	Restart(unit string) error
+	// Stop ends the unit.
+	Stop(unit string) error
 	// Running tells whether the unit is active and running.
 	Running(unit string) bool
 }
@@ -45,6 +47,9 @@ func (Systemctl) Enable(unit string) error {
 func (Systemctl) Restart(unit string) error {
 	return systemctl("restart", "--no-block", unit+".service")
 }
+
+// Stop waits for the unit to end.
+func (Systemctl) Stop(unit string) error { return systemctl("stop", unit+".service") }
 
 // Running asks for ActiveState and SubState.
 func (Systemctl) Running(unit string) bool {

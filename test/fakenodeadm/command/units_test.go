@@ -24,6 +24,7 @@ type units struct {
 	root       string
 	containerd string // ActiveState/SubState
 	unitFile   bool   // containerd has one
+	crashLoop  bool   // kubelet exits at once, again and again
 	remembered bool   // kubelet's unit file is gone, systemd has not been told
 	active     map[string]bool
 	started    map[string]bool
@@ -78,6 +79,11 @@ func (u *units) Restart(unit string) error {
 	return nil
 }
 
+func (u *units) Stop(unit string) error {
+	u.active[unit], u.remembered = false, true
+	return nil
+}
+
 func (u *units) Running(unit string) bool {
 	if unit == "containerd" {
 		return u.containerd == "active/running"
@@ -97,6 +103,8 @@ func (u *units) state(unit string) string {
 		text, enabled = u.containerd, "enabled"
 	case !u.exists(unitPath(unit)) && !(unit == "kubelet" && u.remembered):
 		return "not-found"
+	case u.crashLoop && unit == "kubelet":
+		text = "activating/auto-restart"
 	case u.active[unit]:
 		text = "active/running"
 	default:

@@ -21,6 +21,8 @@ type recording struct {
 			KubeAPI        string `json:"kube_api"`
 			ArtifactServer string `json:"artifact_server"`
 			EKS            string
+			Node           *struct{ Unschedulable bool }
+			Pods           []json.RawMessage
 		}
 		ConfigSources map[string]string `json:"config_sources"`
 	}
@@ -31,7 +33,7 @@ type recording struct {
 	HTTPCalls    []httpCall       `json:"http_calls"`
 	FilesChanged struct {
 		Created, Modified []fileChange
-		Removed           []json.RawMessage
+		Removed           []struct{ Path string }
 	} `json:"files_changed"`
 	TrackerAfter *string `json:"tracker_after"`
 	Units        map[string]struct {
@@ -53,8 +55,8 @@ type fileChange struct {
 	After                             struct{ Mode, Content string }
 }
 
-// FromFolder makes the table from a folder of transcripts: every run of install, config check and init and of the bare program, and
-// those of upgrade and uninstall that find nothing installed.
+// FromFolder makes the table from a folder of transcripts: every run of install, config check and init , uninstall and of the bare
+// program, and those of upgrade that find nothing installed.
 func FromFolder(dir string) (*Table, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
@@ -84,11 +86,8 @@ func (r *recording) wanted() bool {
 	if len(r.Command) < 2 {
 		return true
 	}
-	switch r.Command[1] {
-	case "upgrade", "uninstall":
-		return r.Initial.Tracker == nil || *r.Initial.Tracker == "" || r.Command[len(r.Command)-1] == "--help"
-	}
-	return true
+	nothingInstalled := r.Initial.Tracker == nil || *r.Initial.Tracker == ""
+	return r.Command[1] != "upgrade" || nothingInstalled || r.Command[len(r.Command)-1] == "--help"
 }
 
 func (t *Table) add(name string, r *recording) {
@@ -208,6 +207,9 @@ func (t *Table) files(r *recording) map[string]string {
 			continue
 		}
 		out[f.Path] = "changed " + f.After.Mode + " " + content(f.Path, f.After.Content)
+	}
+	for _, f := range r.FilesChanged.Removed {
+		out[f.Path] = "removed"
 	}
 	return out
 }

@@ -21,6 +21,12 @@ const (
 	StepEKSDown       = "eks down"
 	StepArtifactsDown = "artifacts down"
 	StepStall         = "artifacts stall"
+
+	StepNodeCordoned    = "node cordoned"    // the API has the Node, unschedulable
+	StepNodeSchedulable = "node schedulable" // the API has the Node
+	StepPodLeft         = "pod left"         // a pod without a controller is bound to it
+	StepCrashLoop       = "kubelet crash-loops"
+	StepCNIFiles        = "cni files" // in /etc/cni/net.d and /var/lib/cni
 )
 
 const (
@@ -59,7 +65,32 @@ func (r *recording) setup() []string {
 			steps = append(steps, StepEmpty+f.Path)
 		}
 	}
-	return append(steps, r.faults()...)
+	steps = append(steps, r.faults()...)
+	return append(steps, r.node()...)
+}
+
+// node derives what the API knows of the node; only upgrade and uninstall ask.
+func (r *recording) node() []string {
+	var steps []string
+	node := r.Initial.Fake.Node
+	if len(r.Command) < 2 || r.Command[1] != "uninstall" || r.Initial.Tracker == nil || node == nil {
+		return nil
+	}
+	if node.Unschedulable {
+		steps = append(steps, StepNodeCordoned)
+	} else {
+		steps = append(steps, StepNodeSchedulable)
+	}
+	if len(r.Initial.Fake.Pods) > 0 {
+		steps = append(steps, StepPodLeft)
+	}
+	if r.Initial.Units["kubelet"]["SubState"] == "auto-restart" {
+		steps = append(steps, StepCrashLoop)
+	}
+	if strings.Contains(r.Initial.Description, "/var/lib/cni") {
+		steps = append(steps, StepCNIFiles)
+	}
+	return steps
 }
 
 func (r *recording) faults() []string {
