@@ -23,12 +23,21 @@ const credentialName = "enrollment-token"
 // ReadToken returns the enrolment token: systemd's credential of that name where
 // there is one, else the file. Errors have ReasonTokenMissing.
 func ReadToken(file string) (string, error) {
-	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		if token, err := readToken(filepath.Join(dir, credentialName)); err == nil {
-			return token, nil
-		}
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return readToken(file)
 	}
-	return readToken(file)
+	if token, err := readToken(filepath.Join(dir, credentialName)); err == nil {
+		return token, nil
+	}
+	token, err := readToken(file)
+	if err != nil {
+		// systemd hands credentials over at the start only, and the file itself
+		// may be root's.
+		return "", failure(ReasonTokenMissing, "cannot enrol: systemd handed over no enrolment token; "+
+			`put the text that "hybridctl token create" prints into %s, mode 0600, and restart hybrid-agent.service`, file)
+	}
+	return token, nil
 }
 
 func readToken(file string) (string, error) {
@@ -103,10 +112,10 @@ func Explain(err error, h *Handshake, address string) error {
 	switch status.Code(err) {
 	case codes.Unauthenticated:
 		return failure(ReasonTokenUnknown, "cannot enrol: the plane does not know this enrolment token (%s); "+
-			`create one with "hybridctl token create" and put it into the token file`, said)
+			`create one with "hybridctl token create", put it into the token file and restart hybrid-agent.service`, said)
 	case codes.PermissionDenied:
 		return failure(ReasonTokenRefused, "cannot enrol: %s; "+
-			`create a fresh token with "hybridctl token create" and put it into the token file`, said)
+			`create a fresh token with "hybridctl token create", put it into the token file and restart hybrid-agent.service`, said)
 	case codes.AlreadyExists:
 		return failure(ReasonHostIDTaken, "cannot enrol: %s; give this host another host.name, "+
 			"or delete the EdgeHost of the machine that it replaces", said)

@@ -62,8 +62,7 @@ type Plane struct {
 	mu       sync.Mutex
 	streams  map[chan *agentv1.PlaneMessage]struct{}
 	serial   int64
-	Connects int
-	Renewals int
+	connects int
 }
 
 // New makes a plane with a fresh CA; Start makes it answer.
@@ -241,7 +240,6 @@ func (p *Plane) Enroll(_ context.Context, r *agentv1.EnrollRequest) (*agentv1.En
 // RenewCertificate is part of AgentService.
 func (p *Plane) RenewCertificate(_ context.Context, r *agentv1.RenewCertificateRequest) (*agentv1.RenewCertificateResponse, error) {
 	p.mu.Lock()
-	p.Renewals++
 	p.CertificateLife = time.Hour
 	p.mu.Unlock()
 	cert, err := p.issue(r.GetCsr())
@@ -259,7 +257,7 @@ func (p *Plane) Connect(stream agentv1.AgentService_ConnectServer) error {
 	}
 	out := make(chan *agentv1.PlaneMessage, 64)
 	p.mu.Lock()
-	p.Connects++
+	p.connects++
 	p.streams[out] = struct{}{}
 	first := p.Greet
 	gap := p.Keepalive
@@ -327,4 +325,11 @@ func (p *Plane) Await(what string, ok func(*agentv1.AgentMessage) bool) *agentv1
 			return nil
 		}
 	}
+}
+
+// ConnectCount is how many streams hosts have opened.
+func (p *Plane) ConnectCount() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.connects
 }
