@@ -16,17 +16,31 @@ import (
 // anybody but root or this process's user, or if it is a symbolic link. A
 // missing file is fs.ErrNotExist, after its directories were checked.
 func Check(path string) error {
+	info, err := Entry(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("cannot trust %s: it is a symbolic link", path)
+	}
+	return checkOwner(path, info, false)
+}
+
+// Entry checks the directories above a path only, so that nobody but root can
+// replace what it names, and returns what that is (a symbolic link is not
+// followed). A missing file is fs.ErrNotExist.
+func Entry(path string) (fs.FileInfo, error) {
 	path = filepath.Clean(path)
 	if !filepath.IsAbs(path) {
-		return fmt.Errorf("cannot trust %s: it is no absolute path", path)
+		return nil, fmt.Errorf("cannot trust %s: it is no absolute path", path)
 	}
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil {
-			return fmt.Errorf("cannot trust %s: %w", path, err)
+			return nil, fmt.Errorf("cannot trust %s: %w", path, err)
 		}
 		if err := checkOwner(dir, info, true); err != nil {
-			return err
+			return nil, err
 		}
 		if dir == "/" {
 			break
@@ -34,12 +48,9 @@ func Check(path string) error {
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return fmt.Errorf("cannot trust %s: %w", path, err)
+		return nil, fmt.Errorf("cannot trust %s: %w", path, err)
 	}
-	if info.Mode()&fs.ModeSymlink != 0 {
-		return fmt.Errorf("cannot trust %s: it is a symbolic link", path)
-	}
-	return checkOwner(path, info, false)
+	return info, nil
 }
 
 // Program is Check for a file that is to be executed as root. Unlike Check it

@@ -7,20 +7,29 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"hybridagent/agent/operation/rootfile"
 )
 
 // Erase overwrites and removes the token file. One that is not there is no
-// error: it is what was asked for.
+// error: it is what was asked for. A token that belongs to the daemon's user is
+// only removed: root writes to nothing that others own.
 func Erase(path string) error {
-	if err := rootfile.Check(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	info, err := rootfile.Entry(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("cannot erase the enrolment token: %w", err)
 	}
-	if err := overwrite(path); err != nil {
-		return fmt.Errorf("cannot overwrite the enrolment token: %w", err)
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("cannot erase the enrolment token: %s is no regular file", path)
+	}
+	if rootfile.Check(path) == nil {
+		if err := overwrite(path, info.Size()); err != nil {
+			return fmt.Errorf("cannot overwrite the enrolment token: %w", err)
+		}
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("cannot remove the enrolment token: %w", err)
@@ -28,21 +37,17 @@ func Erase(path string) error {
 	return nil
 }
 
+// maxToken bounds what is overwritten, in bytes.
+const maxToken = 64 << 10
+
 // overwrite is worth little on flash and copying filesystems, and costs nothing.
-func overwrite(path string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+func overwrite(path string, size int64) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no regular file", path)
-	}
-	if _, err := file.Write(make([]byte, min(info.Size(), 64<<10))); err != nil {
+	if _, err := file.Write(make([]byte, min(size, maxToken))); err != nil {
 		return err
 	}
 	return file.Sync()

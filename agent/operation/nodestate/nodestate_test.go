@@ -1,0 +1,78 @@
+package nodestate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"hybridagent/agent/operation/applied"
+	"hybridagent/agent/operation/nodekey"
+	"hybridagent/agent/operation/nodestate"
+	"hybridagent/agent/operation/optest"
+	"hybridagent/nodeadm/nodeapi"
+)
+
+// bench is a reader with a clock and an API of its own.
+type bench struct {
+	t     *testing.T
+	dir   string
+	now   time.Time
+	node  nodeapi.Node
+	err   error
+	asked int
+}
+
+func (b *bench) reader() *nodestate.Reader {
+	return nodestate.New(nodestate.Options{
+		Dir: b.dir, Root: b.dir, Runner: "systemd", Keys: nodekey.New(b.dir, optest.HostID, time.Now),
+		Now: func() time.Time { return b.now },
+		Node: func(_ context.Context, _, name string) (nodeapi.Node, error) {
+			b.asked++
+			return b.node, b.err
+		},
+	})
+}
+
+func (b *bench) read(r *nodestate.Reader, asked int, ready bool, reason string) {
+	b.t.Helper()
+	state, err := r.Read(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if b.asked != asked || state.GetNodeReady() != ready || state.GetReason() != reason {
+		b.t.Errorf("asked %d times, ready %v, reason %q; want %d, %v, %q", b.asked, state.GetNodeReady(), state.GetReason(), asked, ready, reason)
+	}
+}
+
+func TestHowOftenTheAPIIsAsked(t *testing.T) {
+	b := &bench{t: t, dir: t.TempDir(), now: time.Unix(1_800_000_000, 0)}
+	r := b.reader()
+	b.read(r, 0, false, "NotProvisioned")
+	if err := applied.WriteState(b.dir, applied.State{NodeDigest: "d", NodeName: "n", KubernetesVersion: "1.31.5"}); err != nil {
+		t.Fatal(err)
+	}
+	b.node = nodeapi.Node{Name: "n", Reason: "KubeletNotReady"}
+	b.read(r, 1, false, "KubeletNotReady")
+	b.now = b.now.Add(59 * time.Second)
+	b.read(r, 1, false, "KubeletNotReady")
+	b.now = b.now.Add(time.Second)
+	b.node.Ready, b.node.Reason = true, "KubeletReady"
+	b.read(r, 2, true, "KubeletReady")
+	b.now = b.now.Add(9 * time.Minute)
+	b.read(r, 2, true, "KubeletReady")
+	// The next process keeps to it as well.
+	r = b.reader()
+	b.read(r, 2, true, "KubeletReady")
+	b.now = b.now.Add(time.Minute)
+	b.err = errors.New("connection refused")
+	b.read(r, 3, false, "APIUnreachable")
+	b.err = fmt.Errorf("x: %w", nodeapi.ErrNoNode)
+	r.Forget()
+	b.read(r, 4, false, "NodeNotFound")
+	// A clock that was set back must not silence the reader.
+	b.now = b.now.Add(-time.Hour)
+	b.err = nodeapi.ErrNoKubeconfig
+	b.read(r, 5, false, "NoKubeconfig")
+}
