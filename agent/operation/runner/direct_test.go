@@ -1,0 +1,175 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap/zaptest"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shell runs a script with the direct runner.
+func shell(t *testing.T, ctx context.Context, dir, script string) (Result, []string, error) {
+	t.Helper()
+	direct, err := NewDirect(zaptest.NewLogger(t), filepath.Join(dir, "runs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	result, err := direct.Run(ctx, Command{
+		ID: "run-" + strings.ReplaceAll(t.Name(), "/", "-"), Path: "/bin/sh", Args: []string{"-c", script}, Env: []string{"PATH=/usr/bin:/bin", "DIR=" + dir},
+	}, func(line string) { lines = append(lines, line) })
+	if left, _ := filepath.Glob(filepath.Join(dir, "runs", "*")); len(left) > 0 {
+		t.Errorf("output is left: %v", left)
+	}
+	return result, lines, err
+}
+
+func TestDirectResults(t *testing.T) {
+	for _, c := range []struct {
+		name, script string
+		want         Result
+		lines        string
+	}{
+		{"zero", "echo out; echo err >&2", Result{}, "out|err"},
+		{"no newline", "printf a", Result{}, "a"},
+		{"code", "exit 3", Result{Code: 3}, ""},
+		{"signal", "kill -SEGV $$", Result{Code: -1, Signal: "SIGSEGV"}, ""},
+		{"environment", `echo "$HOME-$HYBRID_AGENT_RUN"`, Result{}, "-run-TestDirectResults-environment"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			result, lines, err := shell(t, t.Context(), t.TempDir(), c.script)
+			if err != nil || result != c.want || strings.Join(lines, "|") != c.lines {
+				t.Errorf("Run = %+v, %q, %v; want %+v, %q", result, lines, err, c.want, c.lines)
+			}
+		})
+	}
+	if _, _, err := shell(t, t.Context(), t.TempDir(), strings.Repeat("echo 0123456789abcdef;", 5000)); err != nil {
+		t.Errorf("much output: %v", err)
+	}
+}
+
+func TestDirectMissingProgram(t *testing.T) {
+	direct, err := NewDirect(zaptest.NewLogger(t), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := direct.Run(t.Context(), Command{ID: "x", Path: "/no/such/program"}, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+// daemon is a script line that starts a process in a session of its own, writes
+// its number to a file, and sheds the environment if asked.
+func daemon(file, env string) string {
+	return `(setsid ` + env + ` sh -c 'echo $$ > "$0/` + file + `.tmp"; mv "$0/` + file + `.tmp" "$0/` + file + `"; exec sleep 1000' "$DIR" &) ; while ! [ -e "$DIR/` + file + `" ]; do sleep 0.01; done; `
+}
+
+func pidIn(t *testing.T, path string) int {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func alive(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+
+func TestDirectDeadlineKillsEverything(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	result, lines, err := shell(t, ctx, dir, daemon("tagged", "")+daemon("scrubbed", "env -i PATH=/usr/bin:/bin")+`sleep 1000 & echo ready; wait`)
+	if err != nil || !result.Deadline || strings.Join(lines, "") != "ready" {
+		t.Errorf("Run = %+v, %q, %v", result, lines, err)
+	}
+	for _, name := range []string{"tagged", "scrubbed"} {
+		if pid := pidIn(t, filepath.Join(dir, name)); alive(pid) {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			t.Errorf("the %s daemon lives on", name)
+		}
+	}
+}
+
+func TestDirectCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	_, _, err := shell(t, ctx, t.TempDir(), "sleep 1000")
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+// TestDirectLeavesServices checks that a successful run may leave a service
+// behind, that a failed one may not, and that the next run with the same name
+// ends what is left.
+func TestDirectLeavesServices(t *testing.T) {
+	dir := t.TempDir()
+	if result, _, err := shell(t, t.Context(), dir, daemon("kept", "")); err != nil || result.Code != 0 {
+		t.Fatalf("Run = %+v, %v", result, err)
+	}
+	kept := pidIn(t, filepath.Join(dir, "kept"))
+	if !alive(kept) {
+		t.Error("a successful run lost its service")
+	}
+	if result, _, err := shell(t, t.Context(), dir, daemon("failed", "")+"exit 1"); err != nil || result.Code != 1 {
+		t.Fatalf("Run = %+v, %v", result, err)
+	}
+	if alive(kept) {
+		_ = unix.Kill(kept, unix.SIGKILL)
+		t.Error("the next run of the same name met the old one's service")
+	}
+	if pid := pidIn(t, filepath.Join(dir, "failed")); alive(pid) {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		t.Error("a failed run left a service behind")
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	for _, c := range []struct {
+		stat string
+		want process
+		ok   bool
+	}{
+		{"12 (sh) S 1 12 11 0 -1", process{pid: 12, parent: 1, group: 12, session: 11, state: 'S'}, true},
+		{"12 (a) b) Z 3 4 5 0", process{pid: 12, parent: 3, group: 4, session: 5, state: 'Z'}, true},
+		{"", process{}, false},
+		{"12 (sh) S 1", process{}, false},
+		{"x (sh) S 1 2 3 4", process{}, false},
+	} {
+		if got, ok := parseStat(c.stat); got != c.want || ok != c.ok {
+			t.Errorf("parseStat(%q) = %+v, %v", c.stat, got, ok)
+		}
+	}
+}
+
+func TestLongLinesAreCut(t *testing.T) {
+	out, err := createOutput(t.TempDir(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(out.path, []byte(strings.Repeat("x", maxLine+10)+"\r\nend"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	if err := out.finish(func(line string) { lines = append(lines, line) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(lines) != 3 || len(lines[0]) != maxLine || lines[1] != strings.Repeat("x", 10) || lines[2] != "end" {
+		t.Errorf("%d lines", len(lines))
+	}
+}
