@@ -67,13 +67,24 @@ func OpenManager(ctx context.Context) (*Manager, error) {
 // Close ends the connection; units go on.
 func (m *Manager) Close() { m.conn.Close() }
 
-// Start starts a transient unit. It stays known to systemd after its end, with
-// its exit code, until Remove.
+// Start starts a transient unit and waits until its program runs, or could not
+// be run, which Exit then tells. The unit stays known to systemd after its end,
+// with its exit code, until Remove.
 func (m *Manager) Start(ctx context.Context, unit TransientUnit) error {
-	if _, err := m.conn.StartTransientUnitContext(ctx, unit.Name, "fail", unit.properties(), nil); err != nil {
+	started := make(chan string, 1)
+	if _, err := m.conn.StartTransientUnitContext(ctx, unit.Name, "fail", unit.properties(), started); err != nil {
 		return fmt.Errorf("cannot start unit %s: %w", unit.Name, err)
 	}
-	return nil
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("cannot wait for the start of unit %s: %w", unit.Name, ctx.Err())
+	case result := <-started:
+		// failed is the program's affair, the rest is systemd's.
+		if result != "done" && result != "failed" {
+			return fmt.Errorf("cannot start unit %s: systemd says %q", unit.Name, result)
+		}
+		return nil
+	}
 }
 
 func (u TransientUnit) properties() []dbus.Property {
@@ -123,6 +134,10 @@ func (m *Manager) Exit(ctx context.Context, name string) (UnitExit, bool, error)
 		return UnitExit{}, false, ErrNoUnit
 	}
 	switch status := statuses[0]; {
+	case status.JobId != 0:
+		// A unit whose start is still queued reads inactive, one whose stop is
+		// reads exited.
+		return UnitExit{}, false, nil
 	case status.ActiveState == "active" && status.SubState == "exited", status.ActiveState == "failed", status.ActiveState == "inactive":
 	default:
 		return UnitExit{}, false, nil
