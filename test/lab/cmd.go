@@ -29,7 +29,7 @@ type Cmd struct {
 func (h *Host) Command(ctx context.Context, name string, args ...string) *Cmd {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...) // the real path is found inside the host
 	cmd.Args[0] = name
-	cmd.Env = append(baseEnvironment(), "HYBRID_LAB_SITE="+h.site.Name)
+	cmd.Env = append(baseEnvironment(), siteVariable+"="+h.site.Name)
 	cmd.Dir = "/"
 	cmd.WaitDelay = 2 * time.Second
 	return &Cmd{Cmd: cmd, host: h, name: name}

@@ -10,11 +10,15 @@ import (
 	"strings"
 )
 
-// Leftovers lists what sites have left on the machine or still hold: processes and their namespaces, mounts of this program's own
-// namespace, control groups, and the folders of sites in folder. An empty list means: nothing.
+// Leftovers lists what the sites made in folder have left on the machine or still hold: processes and their namespaces, mounts of this
+// program's own namespace, control groups, and the sites' own folders. An empty list means: nothing. Sites in other folders do not count.
 func Leftovers(folder string) ([]string, error) {
+	prefix, err := siteNamePrefix(folder)
+	if err != nil {
+		return nil, err
+	}
 	var found []string
-	processes, err := labProcesses()
+	processes, err := labProcesses(prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -24,12 +28,12 @@ func Leftovers(folder string) ([]string, error) {
 		return nil, err
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, folderPrefix) {
+		if strings.Contains(line, folderPrefix+prefix) {
 			found = append(found, "mount: "+strings.TrimSpace(line))
 		}
 	}
 	for _, root := range cgroupRoots() {
-		groups, err := filepath.Glob(filepath.Join(root, cgroupPrefix+"*"))
+		groups, err := filepath.Glob(filepath.Join(root, cgroupPrefix+prefix+"*"))
 		if err != nil {
 			return nil, err
 		}
@@ -48,9 +52,9 @@ func Leftovers(folder string) ([]string, error) {
 	return found, nil
 }
 
-// labProcesses finds every process with a lab's environment. A namespace without a name lives only as long as a process is in it, so no
+// labProcesses finds every process with the environment of a site of that prefix. A namespace without a name lives only as long as a process is in it, so no
 // such process means no such namespace.
-func labProcesses() ([]string, error) {
+func labProcesses(prefix string) ([]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -62,7 +66,7 @@ func labProcesses() ([]string, error) {
 			continue
 		}
 		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil || !bytes.Contains(env, []byte("HYBRID_LAB_SITE=")) && !bytes.Contains(env, []byte(roleVariable+"=")) {
+		if err != nil || !bytes.Contains(env, []byte(siteVariable+"="+prefix)) {
 			continue
 		}
 		if state, err := processState(pid); err != nil || state == 'Z' {

@@ -45,12 +45,15 @@ func readSpec(into any) error {
 	return nil
 }
 
-func roleEnvironment(role string, spec any) ([]string, error) {
+// siteVariable names the site in the environment of each of its processes.
+const siteVariable = "HYBRID_LAB_SITE"
+
+func roleEnvironment(role, site string, spec any) ([]string, error) {
 	data, err := json.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the specification of lab role %s: %w", role, err)
 	}
-	return append(baseEnvironment(), roleVariable+"="+role, specVariable+"="+string(data)), nil
+	return append(baseEnvironment(), siteVariable+"="+site, roleVariable+"="+role, specVariable+"="+string(data)), nil
 }
 
 func baseEnvironment() []string {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -89,7 +90,11 @@ func newSiteFolder(parent string) (*Site, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot make a lab site: %w", err)
 	}
-	folder, err := os.MkdirTemp(parent, folderPrefix)
+	namePrefix, err := siteNamePrefix(parent)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := os.MkdirTemp(parent, folderPrefix+namePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a lab site: %w", err)
 	}
@@ -106,9 +111,18 @@ func newSiteFolder(parent string) (*Site, error) {
 
 const folderPrefix = "hybrid-lab-"
 
+// siteNamePrefix begins the names of all sites in a folder, so that whatever carries a site's name can be traced to it.
+func siteNamePrefix(parent string) (string, error) {
+	path, err := filepath.Abs(parent)
+	if err != nil {
+		return "", fmt.Errorf("cannot make a lab site: %w", err)
+	}
+	return fmt.Sprintf("%x-", sha256.Sum256([]byte(path)))[58:], nil
+}
+
 // startInit starts the site's first process and waits until its namespaces stand.
 func (s *Site) startInit(ctx context.Context, spec siteSpec) error {
-	env, err := roleEnvironment(roleSite, spec)
+	env, err := roleEnvironment(roleSite, s.Name, spec)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func runSiteInit() error {
 func startHostInits(spec siteSpec) (map[string]int, error) {
 	inits := make(map[string]int)
 	for _, host := range spec.Hosts {
-		env, err := roleEnvironment(roleHost, host)
+		env, err := roleEnvironment(roleHost, spec.Name, host)
 		if err != nil {
 			return nil, err
 		}
