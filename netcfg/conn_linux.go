@@ -29,7 +29,7 @@ func dialRequest() (*requestConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open rtnetlink socket: %w", err)
 	}
-	c := &requestConn{fd: fd, buf: make([]byte, 64<<10)}
+	c := &requestConn{fd: fd, buf: make([]byte, 32<<10)}
 	if err := c.setUp(); err != nil {
 		c.close()
 		return nil, fmt.Errorf("cannot set up rtnetlink socket: %w", err)
@@ -201,7 +201,7 @@ func dialEvents(own uint32) (*eventConn, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("cannot subscribe to rtnetlink events: %w", err)
 	}
-	c := &eventConn{file: os.NewFile(uintptr(fd), "rtnetlink-events"), buf: make([]byte, 64<<10)}
+	c := &eventConn{file: os.NewFile(uintptr(fd), "rtnetlink-events"), buf: make([]byte, 32<<10)}
 	c.read = func(fd uintptr) bool {
 		c.n, c.err = unix.Read(int(fd), c.buf)
 		return !errors.Is(c.err, unix.EAGAIN)
