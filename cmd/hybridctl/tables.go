@@ -15,7 +15,7 @@ import (
 // writeTable writes resources of one kind.
 func writeTable(w io.Writer, of string, list []*planev1.Resource) {
 	if len(list) == 0 {
-		fmt.Fprintf(w, "no %s\n", of)
+		fmt.Fprintf(w, "there is no %s\n", of)
 		return
 	}
 	t := &table{}

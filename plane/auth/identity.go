@@ -39,7 +39,7 @@ func Operator(ctx context.Context) (string, error) {
 	if name := named(verified(ctx), operatorAuth); name != "" {
 		return name, nil
 	}
-	return "", status.Error(codes.Unauthenticated, "an operator's certificate is needed for this call; use the context file that the plane wrote on its first start")
+	return "", status.Error(codes.Unauthenticated, "an operator's certificate is needed for this call; use the context file that this plane wrote on its first start")
 }
 
 // verified answers the caller's certificate when TLS has verified it.

@@ -53,18 +53,16 @@ const maxErrors = 20
 // Decode reads every document of a file; empty ones are left out. The error is
 // an Errors.
 func Decode(file string, data []byte) ([]*Document, error) {
-	f, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return nil, Errors{syntaxError(file, err)}
-	}
 	var docs []*Document
 	var errs Errors
-	for _, doc := range f.Docs {
-		if doc.Body == nil || doc.Body.Type() == ast.NullType {
+	for _, part := range split(string(data)) {
+		d := &decoder{file: file, offset: part.line, places: map[string]Position{}, anchors: map[string]ast.Node{}}
+		body, err := parse(part.text)
+		if err != nil {
+			errs = append(errs, d.syntaxError(err))
 			continue
 		}
-		d := &decoder{file: file, places: map[string]Position{}, anchors: map[string]ast.Node{}}
-		r := d.resource(doc.Body)
+		r := d.resource(body)
 		errs = append(errs, d.errs...)
 		docs = append(docs, &Document{Resource: r, file: file, places: d.places})
 	}
@@ -77,19 +75,40 @@ func Decode(file string, data []byte) ([]*Document, error) {
 	return docs, nil
 }
 
-// syntaxError puts the place of the library's error in front.
-func syntaxError(file string, err error) string {
-	var y yaml.Error
-	if errors.As(err, &y) && y.GetToken() != nil {
-		p := y.GetToken().Position
-		return fmt.Sprintf("%s:%d:%d: %s", file, p.Line, p.Column, y.GetMessage())
+// errNoDocument says that the parser found no document where there is text.
+var errNoDocument = errors.New("this is no YAML document")
+
+// parse reads one document. The parser panics on some malformed input.
+func parse(text string) (body ast.Node, err error) {
+	defer func() {
+		if recover() != nil {
+			body, err = nil, errNoDocument
+		}
+	}()
+	f, err := parser.ParseBytes([]byte(text), 0)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Sprintf("%s: %v", file, err)
+	if f == nil || len(f.Docs) != 1 || f.Docs[0].Body == nil {
+		return nil, errNoDocument
+	}
+	return f.Docs[0].Body, nil
+}
+
+// syntaxError puts the place of the parser's error in front.
+func (d *decoder) syntaxError(err error) string {
+	var y yaml.Error
+	if errors.As(err, &y) && y.GetToken() != nil && y.GetToken().Position != nil {
+		p := y.GetToken().Position
+		return fmt.Sprintf("%s:%d:%d: %s", d.file, p.Line+d.offset, p.Column, y.GetMessage())
+	}
+	return fmt.Sprintf("%s:%d:1: %v", d.file, d.offset+1, err)
 }
 
 // decoder reads one document.
 type decoder struct {
 	file    string
+	offset  int // lines of the file before the document
 	places  map[string]Position
 	anchors map[string]ast.Node
 	errs    Errors
@@ -97,32 +116,32 @@ type decoder struct {
 }
 
 func (d *decoder) fail(n ast.Node, format string, args ...any) {
-	p := positionOf(n)
+	p := d.positionOf(n)
 	d.errs = append(d.errs, fmt.Sprintf("%s:%d:%d: ", d.file, p.Line, p.Column)+fmt.Sprintf(format, args...))
 }
 
-func positionOf(n ast.Node) Position {
+func (d *decoder) positionOf(n ast.Node) Position {
 	// A mapping's own token is the colon of its first pair.
 	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
 		n = m.Values[0].Key
 	}
 	if t := n.GetToken(); t != nil && t.Position != nil {
-		return Position{Line: t.Position.Line, Column: t.Position.Column}
+		return Position{Line: t.Position.Line + d.offset, Column: t.Position.Column}
 	}
-	return Position{Line: 1, Column: 1}
+	return Position{Line: d.offset + 1, Column: 1}
 }
 
 // resource reads the envelope, whose spec depends on the kind.
 func (d *decoder) resource(n ast.Node) *planev1.Resource {
 	r := &planev1.Resource{}
-	d.places[""] = positionOf(n)
+	d.places[""] = d.positionOf(n)
 	fields, ok := d.mapping(n, "a document")
 	if !ok {
 		return r
 	}
 	by := map[string]pair{}
 	for _, p := range fields {
-		d.places[p.key] = positionOf(p.keyNode)
+		d.places[p.key] = d.positionOf(p.keyNode)
 		switch p.key {
 		case "apiVersion", "kind", "metadata", "spec", "status":
 			by[p.key] = p
@@ -133,7 +152,7 @@ func (d *decoder) resource(n ast.Node) *planev1.Resource {
 	m := r.ProtoReflect()
 	for _, name := range []string{"apiVersion", "kind", "metadata"} {
 		p, ok := by[name]
-		if !ok {
+		if !ok || isNull(d.resolve(p.value)) {
 			d.fail(n, "%s is missing", name)
 			continue
 		}
@@ -144,7 +163,7 @@ func (d *decoder) resource(n ast.Node) *planev1.Resource {
 	case r.GetKind() == "":
 	case field == nil:
 		d.fail(by["kind"].value, "unknown kind %q%s", r.GetKind(), meant(r.GetKind(), kind.All()))
-	case !ok:
+	case !ok || isNull(d.resolve(p.value)):
 		d.fail(n, "spec is missing")
 	default:
 		d.message(m.Mutable(field).Message(), p.value, "spec", r.GetKind()+".spec")

@@ -26,7 +26,7 @@ func (d *decoder) message(m protoreflect.Message, n ast.Node, path, label string
 	md := m.Descriptor()
 	for _, p := range fields {
 		at := path + "." + p.key
-		d.places[at] = positionOf(p.keyNode)
+		d.places[at] = d.positionOf(p.keyNode)
 		f := md.Fields().ByJSONName(p.key)
 		if f == nil {
 			d.fail(p.keyNode, "unknown field %q in %s%s", p.key, label, meant(p.key, jsonNames(md)))
@@ -73,7 +73,7 @@ func (d *decoder) mapField(m protoreflect.Map, f protoreflect.FieldDescriptor, n
 	}
 	for _, p := range entries {
 		at := path + "." + p.key
-		d.places[at] = positionOf(p.keyNode)
+		d.places[at] = d.positionOf(p.keyNode)
 		if v, ok := d.value(m.NewValue(), f.MapValue(), d.resolve(p.value), at); ok {
 			m.Set(protoreflect.ValueOfString(p.key).MapKey(), v)
 		}
@@ -88,7 +88,7 @@ func (d *decoder) list(l protoreflect.List, f protoreflect.FieldDescriptor, n as
 	}
 	for i, item := range seq.Values {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		d.places[at] = positionOf(item)
+		d.places[at] = d.positionOf(item)
 		if v, ok := d.value(l.NewElement(), f, d.resolve(item), at); ok {
 			l.Append(v)
 		}

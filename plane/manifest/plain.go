@@ -56,7 +56,7 @@ func (d *decoder) plainMap(n ast.Node, path string) (any, bool) {
 	out := make(map[string]any, len(entries))
 	for _, p := range entries {
 		at := path + "." + p.key
-		d.places[at] = positionOf(p.keyNode)
+		d.places[at] = d.positionOf(p.keyNode)
 		value, ok := d.plain(p.value, at)
 		if !ok {
 			return nil, false

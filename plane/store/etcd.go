@@ -46,7 +46,7 @@ func startEtcd(ctx context.Context, dir string, noFsync bool, log *zap.Logger) (
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, compactionRetention
 	cfg.MaxRequestBytes, cfg.MaxTxnOps = maxRequestBytes, maxTxnOps
 	cfg.UnsafeNoFsync = noFsync
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel)))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.WithOptions(zap.WrapCore(quiet)))
 
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
