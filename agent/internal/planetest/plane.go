@@ -188,6 +188,11 @@ func Update(generation uint64, assignment *agentv1.Assignment) *agentv1.Assignme
 	if err != nil {
 		panic(err)
 	}
+	return Wrap(generation, encoded)
+}
+
+// Wrap puts encoded bytes, whatever they are, into an update with their digest.
+func Wrap(generation uint64, encoded []byte) *agentv1.AssignmentUpdate {
 	sum := sha256.Sum256(encoded)
 	return &agentv1.AssignmentUpdate{Generation: generation, Digest: hex.EncodeToString(sum[:]), Assignment: encoded}
 }
