@@ -147,6 +147,19 @@ func (p *Process) Err() error {
 	return p.err
 }
 
+// Ended is nil while the program runs; after that, the error says how it ended.
+func (p *Process) Ended() error {
+	select {
+	case <-p.done:
+	default:
+		return nil
+	}
+	if err := p.Err(); err != nil {
+		return fmt.Errorf("%s has ended: %w", p.Name, err)
+	}
+	return fmt.Errorf("%s has ended with exit code 0", p.Name)
+}
+
 // Signal sends a signal to the program.
 func (p *Process) Signal(signal os.Signal) error { return p.cmd.Process.Signal(signal) }
 

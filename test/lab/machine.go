@@ -80,7 +80,7 @@ func (m *Machine) WriteFile(path string, data []byte, mode os.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("cannot open the disk of %s: %w", m.Host.Name, err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if err := root.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("cannot write %s on %s: %w", path, m.Host.Name, err)
 	}
@@ -113,10 +113,8 @@ func (m *Machine) Boot(ctx context.Context) error {
 	}
 	m.nspawn = nspawn
 	err = Until(ctx, m.Host.Name+" to boot", 20*time.Millisecond, func(ctx context.Context) error {
-		select {
-		case <-nspawn.Done():
-			return fmt.Errorf("systemd-nspawn has ended: %v", nspawn.Err())
-		default:
+		if err := nspawn.Ended(); err != nil {
+			return Final(err)
 		}
 		if err := m.findLeader(); err != nil {
 			return err

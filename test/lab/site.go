@@ -132,7 +132,7 @@ func (s *Site) startInit(ctx context.Context, spec siteSpec) error {
 	}
 	defer controlRead.Close()
 	s.control = controlWrite
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.CommandContext(context.Background(), "/proc/self/exe") // lives as long as the site
 	cmd.Args[0] = "hybrid-lab-site"
 	cmd.Env = env
 	cmd.Dir = "/"

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ func startHostInits(spec siteSpec) (map[string]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.Command("/proc/self/exe")
+		cmd := exec.CommandContext(context.Background(), "/proc/self/exe") // lives as long as the site
 		cmd.Args[0] = "hybrid-lab-" + host.Hostname
 		cmd.Env, cmd.Dir = env, "/"
 		cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS, Setsid: true}

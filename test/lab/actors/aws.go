@@ -47,8 +47,8 @@ func StartAWS(ctx context.Context, site *lab.Site, bin Binaries) (*AWS, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err = lab.Until(ctx, "the AWS stand-in", 10*time.Millisecond, func(ctx context.Context) error {
-		if err := ended(a.Process); err != nil {
-			return err
+		if err := a.Process.Ended(); err != nil {
+			return lab.Final(fmt.Errorf("%w: %s", err, a.Process.Tail(5)))
 		}
 		_, err := a.Nodes(ctx)
 		return err

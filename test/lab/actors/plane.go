@@ -55,8 +55,8 @@ func (p *Plane) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	err = lab.Until(ctx, "the plane to serve", 10*time.Millisecond, func(context.Context) error {
-		if err := ended(process); err != nil {
-			return err
+		if err := process.Ended(); err != nil {
+			return lab.Final(err)
 		}
 		data, err := os.ReadFile(log)
 		if err != nil {
@@ -73,16 +73,6 @@ func (p *Plane) Start(ctx context.Context) error {
 		return fmt.Errorf("%w; the end of its log:\n%s", err, process.Tail(10))
 	}
 	return nil
-}
-
-// ended is an error when the program has ended.
-func ended(p *lab.Process) error {
-	select {
-	case <-p.Done():
-		return fmt.Errorf("%s has ended: %v; the end of its log:\n%s", p.Name, p.Err(), p.Tail(10))
-	default:
-		return nil
-	}
 }
 
 // CA is the certificate of the plane's CA, in PEM.
