@@ -62,6 +62,6 @@ func (a *agent) start(ctx context.Context) (*child, error) {
 // vpcRoute is the n-th of two routes that the plane pushes in turn.
 func vpcRoute(n, link int, protocol uint8) floor.Route {
 	return floor.Route{
-		Dst: [4]byte{10, byte(100 + n%2), 0, 0}, Bits: 16, Gateway: vpnServer, Source: nodeIP, Link: link, Protocol: protocol,
+		Dst: [4]byte{10, byte(100 + n%2), 0, 0}, Bits: 16, Gateway: vpnServer(), Source: nodeIP(), Link: link, Protocol: protocol,
 	}
 }

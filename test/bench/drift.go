@@ -27,7 +27,7 @@ const (
 // driftRoute is the n-th route that a subject holds.
 func driftRoute(n, link int, protocol uint8) floor.Route {
 	return floor.Route{
-		Dst: [4]byte{10, 100, byte(n), 0}, Bits: 24, Gateway: vpnServer, Source: nodeIP, Link: link, Protocol: protocol,
+		Dst: [4]byte{10, 100, byte(n), 0}, Bits: 24, Gateway: vpnServer(), Source: nodeIP(), Link: link, Protocol: protocol,
 	}
 }
 

@@ -13,13 +13,12 @@ import (
 	"hybridagent/test/bench/floor"
 )
 
-// The network of every subject: one NIC, the VPN server beside it.
-var (
-	nicName   = "lan0"
-	nicSubnet = net.IPNet{IP: net.IPv4(10, 200, 0, 11).To4(), Mask: net.CIDRMask(24, 32)}
-	nodeIP    = [4]byte{10, 200, 0, 11}
-	vpnServer = [4]byte{10, 200, 0, 2}
-)
+// nicName is the NIC of every subject, on 10.200.0.0/24 with the VPN server.
+const nicName = "lan0"
+
+func nodeIP() [4]byte { return [4]byte{10, 200, 0, 11} }
+
+func vpnServer() [4]byte { return [4]byte{10, 200, 0, 2} }
 
 // host is a network namespace with a NIC. A thread of its own stays in it for as
 // long as the host lives, so that children started from it can be bound to the
@@ -82,8 +81,10 @@ func (h *host) setUp() error {
 		return err
 	}
 	h.link = nic.Attrs().Index
+	ip := nodeIP()
+	subnet := net.IPNet{IP: net.IP(ip[:]), Mask: net.CIDRMask(24, 32)}
 	return errors.Join(netlink.LinkSetUp(peer), netlink.LinkSetUp(nic),
-		netlink.AddrAdd(nic, &netlink.Addr{IPNet: &nicSubnet}))
+		netlink.AddrAdd(nic, &netlink.Addr{IPNet: &subnet}))
 }
 
 // open opens a netlink socket in the host with a bound on each read.
