@@ -57,7 +57,7 @@ func Run(ctx context.Context, opt Options) error {
 	c.load()
 	plane := newPlaneTask(log.Named("plane"), cfg, c, door)
 	c.netChange = func() { plane.networkChanged(); c.time.NetworkChanged() }
-	listener, err := localListener(cfg.Paths.Socket)
+	listener, err := localListener(ctx, cfg.Paths.Socket)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func newCore(opt Options, door Door) (*core, *netcfg.Keeper) {
 }
 
 // localListener takes systemd's socket, or makes one where systemd gave none.
-func localListener(path string) (net.Listener, error) {
+func localListener(ctx context.Context, path string) (net.Listener, error) {
 	passed, err := systemd.Listeners()
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func localListener(path string) (net.Listener, error) {
 	if listener, ok := systemd.Listener(passed, socketUnit); ok {
 		return listener, nil
 	}
-	return local.Listen(path)
+	return local.Listen(ctx, path)
 }
 
 // newWatchdog feeds systemd's watchdog while the pipeline moves.

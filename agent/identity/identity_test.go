@@ -140,7 +140,7 @@ func TestReadToken(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "token")
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
-	for content, want := range map[string]string{" abc \n": "", "": "is empty", strings.Repeat("x", 300): "more than the 256 bytes"} {
+	for content, want := range map[string]string{"abc\n": "", "": "is empty", strings.Repeat("x", 300): "more than the 256 bytes"} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

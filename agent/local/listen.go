@@ -1,12 +1,14 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // maxClients bounds open connections; the next one waits in the kernel's queue.
@@ -14,8 +16,8 @@ const maxClients = 32
 
 // Listen makes the socket where systemd has not: mode 0660, so that the group of
 // the daemon may read. A socket that nobody serves any more is replaced.
-func Listen(path string) (net.Listener, error) {
-	if conn, err := net.Dial("unix", path); err == nil {
+func Listen(ctx context.Context, path string) (net.Listener, error) {
+	if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("cannot listen on %s: another process serves it; stop that one first", path)
 	}

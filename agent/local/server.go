@@ -72,7 +72,7 @@ func (s *Server) Run(ctx context.Context) error {
 		grpc.UnaryInterceptor(s.check),
 		grpc.MaxRecvMsgSize(64<<10), grpc.MaxConcurrentStreams(8),
 		grpc.ConnectionTimeout(5*time.Second),
-		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
 		// A client that is idle, or does not read, gives its place to the next.
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: time.Minute, MaxConnectionAge: 10 * time.Minute, MaxConnectionAgeGrace: 10 * time.Second,

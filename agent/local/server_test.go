@@ -31,7 +31,7 @@ func (source) NICs() []*agentv1.NIC    { return []*agentv1.NIC{{Name: "lan0"}} }
 func serve(t *testing.T) (*Server, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "agent.sock")
-	listener, err := Listen(path)
+	listener, err := Listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestEveryMethodDeclaresItsAccess(t *testing.T) {
 
 func TestPeerIsIdentified(t *testing.T) {
 	t.Parallel()
-	listener, err := Listen(filepath.Join(t.TempDir(), "s"))
+	listener, err := Listen(t.Context(), filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,12 +174,12 @@ func TestStaleSocketIsReplacedALiveOneNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+	if _, err := Listen(t.Context(), path); err == nil || !strings.Contains(err.Error(), "another process serves it") {
 		t.Errorf("got %v", err)
 	}
 	first.SetUnlinkOnClose(false)
 	_ = first.Close()
-	second, err := Listen(path)
+	second, err := Listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

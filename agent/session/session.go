@@ -109,10 +109,10 @@ func (s *Session) Nudge() {
 // Run connects again and again until ctx ends; then it returns nil.
 func (s *Session) Run(ctx context.Context) error {
 	backoff := Backoff{First: backoffFirst, Cap: backoffCap}
-	for ctx.Err() == nil {
+	for {
 		out := s.attempt(ctx)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // the attempt failed because the daemon stops
 		}
 		if out.redial {
 			continue
@@ -125,7 +125,6 @@ func (s *Session) Run(ctx context.Context) error {
 		s.opt.Log.Info("no stream to the plane", zap.Error(out.err), zap.Duration("retry_in", wait.Round(time.Millisecond)))
 		s.wait(ctx, wait, out.retryAfter)
 	}
-	return nil
 }
 
 // wait sleeps; a nudge shortens it, but never below what the plane asked for.

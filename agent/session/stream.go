@@ -173,7 +173,7 @@ func (s *Session) renew(ctx context.Context, conn *grpc.ClientConn) error {
 				continue
 			}
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the stream ends, and says why elsewhere
 			}
 			wait = time.Second + retry.Next()
 			s.opt.Log.Warn("cannot renew the host's certificate", zap.Error(err), zap.Duration("retry_in", wait))

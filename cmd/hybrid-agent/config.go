@@ -34,6 +34,6 @@ Exit codes: 0 valid, 1 not valid, 2 wrong usage.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&path, "config", config.DefaultPath, "configuration file")
+	cmd.Flags().StringVar(&path, "config", config.DefaultPath, "`FILE` to read")
 	return cmd
 }

@@ -39,7 +39,7 @@ It ends on SIGTERM or SIGINT and leaves its routes in place. Exit codes:
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&path, "config", config.DefaultPath, "configuration file")
+	cmd.Flags().StringVar(&path, "config", config.DefaultPath, "`FILE` to read")
 	return cmd
 }
 

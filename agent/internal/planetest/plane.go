@@ -136,7 +136,7 @@ func (p *Plane) Start() {
 	}), p.ca, key.Public())
 	clients := x509.NewCertPool()
 	clients.AddCert(p.ca)
-	listener, err := net.Listen("tcp", orAny(p.address))
+	listener, err := (&net.ListenConfig{}).Listen(p.tb.Context(), "tcp", orAny(p.address))
 	if err != nil {
 		p.tb.Fatal(err)
 	}
