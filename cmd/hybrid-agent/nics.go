@@ -41,7 +41,7 @@ Exit codes: 0 shown, 1 failed, 2 wrong usage.`,
 		},
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", "table", "table, json or yaml")
-	cmd.Flags().StringVar(&socket, "socket", defaultSocket, "`PATH` of the daemon")
+	cmd.Flags().StringVar(&socket, "socket", defaultSocket, "`PATH` to ask at")
 	return cmd
 }
 

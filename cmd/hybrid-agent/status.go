@@ -40,7 +40,7 @@ Exit codes: 0 every condition is as it should be, 1 one is not, 2 wrong usage,
 		},
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", "table", "table, json or yaml")
-	cmd.Flags().StringVar(&socket, "socket", defaultSocket, "`PATH` of the daemon")
+	cmd.Flags().StringVar(&socket, "socket", defaultSocket, "`PATH` to ask at")
 	return cmd
 }
 
