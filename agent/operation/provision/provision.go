@@ -21,6 +21,7 @@ import (
 
 // Deadlines of single steps; the operation's own is 15 min by default.
 const (
+	routeDeadline   = 2 * time.Minute
 	installDeadline = 10 * time.Minute
 	checkDeadline   = time.Minute
 	initDeadline    = 5 * time.Minute
@@ -51,6 +52,9 @@ type Options struct {
 	Keys *nodekey.Keeper
 	// Addresses lists the host's IPv4 addresses.
 	Addresses func() ([]netip.Addr, error)
+	// SourceToward returns the host's address towards another; the package's
+	// function of this name but in tests.
+	SourceToward func(netip.Addr) (netip.Addr, error)
 	// Node reads the Node from the Kubernetes API.
 	Node func(ctx context.Context, kubeconfig, name string) (nodeapi.Node, error)
 	// Now is the clock.
@@ -82,6 +86,7 @@ func Plan(opt Options, op *agentv1.Operation) ([]engine.Step, error) {
 	p := &job{Options: opt, op: op, spec: op.GetNode(), redactor: nodeadm.NewRedactor(nodeadm.Secrets(op.GetNode())...)}
 	return []engine.Step{
 		{Name: "preflight", Percent: 2, Always: true, Do: p.preflight},
+		{Name: "vpc-route", Percent: 3, Always: true, Deadline: routeDeadline, Do: p.route},
 		{Name: "nodeadm-install", Percent: 40, Deadline: opt.InstallDeadline, Attempts: nodeadmAttempts, Check: p.installed, Do: p.install},
 		{Name: "render-config", Percent: 42, Always: true, Do: p.render, Undo: p.removeConfig},
 		{Name: "nodeadm-config-check", Percent: 45, Deadline: checkDeadline, Do: p.configCheck},
@@ -103,6 +108,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.InitDeadline == 0 {
 		o.InitDeadline = initDeadline
+	}
+	if o.SourceToward == nil {
+		o.SourceToward = SourceToward
 	}
 	if o.Line == nil {
 		o.Line = func(string, string) {}

@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,15 +115,6 @@ func TestHangingNodeadm(t *testing.T) {
 	h := newHost(t, "init", "hang")
 	h.options.InitDeadline = 2 * time.Second
 	op := optest.Operation(1)
-	e := h.engine()
-	defer e.Close()
-	steps, err := Plan(h.options, op)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if steps[4].Deadline != h.options.InitDeadline {
-		t.Fatalf("deadline of %s = %s", steps[4].Name, steps[4].Deadline)
-	}
 	wantState(t, h.provision(op), failed, "did not end within", "was killed with all its children", "waiting for ever")
 	for _, name := range []string{"grandchild", "scrubbed"} {
 		content, err := os.ReadFile(filepath.Join(h.root, name))
@@ -233,5 +225,35 @@ func remove(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWaitsForTheRoute checks that nodeadm does not run before packets to the
+// VPC take the way of the selected NIC.
+func TestWaitsForTheRoute(t *testing.T) {
+	h := newHost(t, "", "")
+	looks := 0
+	h.options.SourceToward = func(target netip.Addr) (netip.Addr, error) {
+		looks++
+		switch {
+		case target.String() != "10.100.0.1":
+			t.Errorf("asked for %s", target)
+		case len(h.calls()) > 0:
+			t.Errorf("nodeadm ran before: %q", h.calls())
+		case looks == 1:
+			return netip.Addr{}, errors.New("network is unreachable")
+		case looks == 2:
+			return netip.MustParseAddr("192.168.77.11"), nil
+		}
+		return netip.MustParseAddr("127.0.0.1"), nil
+	}
+	op := optest.Operation(1)
+	op.Node.VpnServers = []string{"10.200.0.2"}
+	wantState(t, h.provision(op), succeeded)
+	if looks != 3 {
+		t.Errorf("looked %d times", looks)
+	}
+	if source, err := SourceToward(netip.MustParseAddr("127.0.0.1")); err != nil || source.String() != "127.0.0.1" {
+		t.Errorf("SourceToward = %s, %v", source, err)
 	}
 }

@@ -1,0 +1,73 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"hybridagent/agent/operation/engine"
+)
+
+// routePoll is how often the way to the VPC is looked at.
+const routePoll = 200 * time.Millisecond
+
+// route waits until packets to the VPC leave from the node IP. The daemon
+// installs the route; after a boot this operation may be faster than it, and
+// then nodeadm's connections would hang on the way they first took. Without a
+// VPN server the network routes the VPC, and there is nothing to wait for.
+func (p *job) route(ctx context.Context, run engine.Run) error {
+	if len(p.spec.GetVpnServers()) == 0 {
+		return nil
+	}
+	ticker := time.NewTicker(routePoll)
+	defer ticker.Stop()
+	for {
+		reason := p.astray()
+		if reason == "" {
+			return nil
+		}
+		run.Say("waiting for the route to the VPC: " + reason)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cannot provision without the route to the VPC: %s; the daemon installs it, so look at 'hybrid-agent status': %w", reason, ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+// astray says which VPC CIDR is reached from another address than the node IP;
+// empty when none is.
+func (p *job) astray() string {
+	for _, text := range p.spec.GetVpcCidrs() {
+		cidr, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Sprintf("VPC CIDR %q cannot be read: %v", text, err)
+		}
+		source, err := p.SourceToward(cidr.Masked().Addr().Next())
+		if err != nil {
+			return err.Error()
+		}
+		if source.String() != p.op.GetNodeIp() {
+			return fmt.Sprintf("packets to %s leave from %s, not from the node IP %s", cidr, source, p.op.GetNodeIp())
+		}
+	}
+	return ""
+}
+
+// SourceToward asks the kernel which address of this host it would use towards
+// another; nothing is sent.
+func SourceToward(target netip.Addr) (netip.Addr, error) {
+	const discard = 9
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(target, discard)))
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("there is no route to %s: %w", target, err)
+	}
+	defer func() { _ = conn.Close() }()
+	local, ok := conn.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}, fmt.Errorf("cannot tell the source address towards %s", target)
+	}
+	return local.AddrPort().Addr().Unmap(), nil
+}
