@@ -97,7 +97,7 @@ func fill(a *agentv1.Assignment, in Input) error {
 		return err
 	}
 	a.Node = node
-	a.NodeDigest, err = NodeDigest(node, a.Network)
+	a.NodeDigest, err = nodeDigest(node, a.Network, cluster.GetAccessManagement())
 	return err
 }
 
@@ -129,14 +129,16 @@ func nodeSpec(in Input, cluster *planev1.HybridClusterSpec, pool *planev1.NodePo
 	}, nil
 }
 
-// NodeDigest tells one node part from another. It covers what takes effect only
-// by an operation: the node part but for labels and taints, which are live, and
-// the network part, whose pod and service CIDRs the node part does not repeat.
-func NodeDigest(node *agentv1.NodeSpec, network *agentv1.NetworkSpec) (string, error) {
+// nodeDigest tells one node part from another. It covers what takes effect only
+// by an operation: the node part but for labels and taints, which are live; the
+// network part, whose pod and service CIDRs the node part does not repeat; and
+// the CA that signs nodes' certificates, which hosts are not sent.
+func nodeDigest(node *agentv1.NodeSpec, network *agentv1.NetworkSpec, access *planev1.AccessManagementSpec) (string, error) {
 	n := proto.CloneOf(node)
 	n.RegistrationLabels, n.RegistrationTaints = nil, nil
+	authority := &planev1.IAMRolesAnywhereSpec{CaCertificate: access.GetIamRolesAnywhere().GetCaCertificate()}
 	h := sha256.New()
-	for _, m := range []proto.Message{n, network} {
+	for _, m := range []proto.Message{n, network, authority} {
 		b, err := deterministic.Marshal(m)
 		if err != nil {
 			return "", fmt.Errorf("cannot encode %s: %w", m.ProtoReflect().Descriptor().Name(), err)

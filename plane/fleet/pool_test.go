@@ -1,0 +1,49 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+
+	"hybridagent/plane/compile"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	planev1 "hybridagent/proto/hybrid/plane/v1"
+)
+
+func TestJudge(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	ready := func(s agentv1.ConditionStatus) []*agentv1.Condition {
+		return []*agentv1.Condition{{Type: conditionNodeReady, Status: s, Message: "kubelet stopped"}}
+	}
+	const yes, no = agentv1.ConditionStatus_CONDITION_STATUS_TRUE, agentv1.ConditionStatus_CONDITION_STATUS_FALSE
+	for name, c := range map[string]struct {
+		change  func(*host)
+		state   planev1.PoolState
+		problem string
+	}{
+		"running":    {func(*host) {}, planev1.PoolState_POOL_STATE_RUNNING, ""},
+		"just ready": {func(h *host) { h.status.Conditions = nil }, planev1.PoolState_POOL_STATE_PROVISIONING, "has a node whose state is not known yet"},
+		"not ready":  {func(h *host) { h.status.Conditions = ready(no) }, planev1.PoolState_POOL_STATE_UNHEALTHY, "has a node that is not Ready: kubelet stopped"},
+		"bare":       {func(h *host) { h.status = nil }, planev1.PoolState_POOL_STATE_PROVISIONING, "is not provisioned yet"},
+		"bare and stuck": {func(h *host) {
+			h.status = &agentv1.HostStatus{Conditions: []*agentv1.Condition{{Type: "NICSelected", Status: no, Reason: "NoCandidate", Message: "no NIC fits"}}}
+		}, planev1.PoolState_POOL_STATE_PROVISIONING, "is not provisioned yet: NICSelected is false (NoCandidate): no NIC fits"},
+		"provisioning": {func(h *host) {
+			h.status, h.operation = nil, &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "nodeadm-init", Percent: 40}
+		}, planev1.PoolState_POOL_STATE_PROVISIONING, "is at nodeadm-init, 40 %"},
+		"failed": {func(h *host) {
+			h.status, h.operation = nil, &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_FAILED, Step: "nodeadm-init", Message: "no", NodeDigest: "d"}
+		}, planev1.PoolState_POOL_STATE_UNHEALTHY, "failed at nodeadm-init: no"},
+		"refused":       {func(h *host) { h.result = &agentv1.AssignmentResult{Generation: 1} }, planev1.PoolState_POOL_STATE_RUNNING, "refused its assignment: no reason given"},
+		"short silence": {func(h *host) { h.connected, h.since = false, now.Add(-time.Minute) }, planev1.PoolState_POOL_STATE_RUNNING, "is not connected"},
+		"long silence":  {func(h *host) { h.connected, h.since = false, now.Add(-time.Hour) }, planev1.PoolState_POOL_STATE_UNHEALTHY, "has not been heard of since 2001-09-09T00:46:40Z"},
+		"needs a repave": {func(h *host) { h.wanted.Assignment = &agentv1.Assignment{NodeDigest: "e"} }, planev1.PoolState_POOL_STATE_RUNNING,
+			"needs a repave to take over the pool's settings"},
+	} {
+		h := &host{connected: true, generation: 1, wanted: compile.Output{Assignment: &agentv1.Assignment{NodeDigest: "d"}},
+			status: &agentv1.HostStatus{AppliedNodeDigest: "d", Conditions: ready(yes)}}
+		c.change(h)
+		if state, problem := h.judgeLocked(now); state != c.state || problem != c.problem {
+			t.Errorf("%s: %v %q, want %v %q", name, state, problem, c.state, c.problem)
+		}
+	}
+}
