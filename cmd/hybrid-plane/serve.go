@@ -33,10 +33,7 @@ with DIR/secret.key, without which the secrets in it cannot be read. On the
 first start DIR/admin-context.yaml is written: the first operator's way in.`,
 		Example: "  hybrid-plane serve --data /var/lib/hybrid-plane --advertise plane.example:7443",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.NoArgs(cmd, args); err != nil {
-				return usageError{err}
-			}
-			return nil
+			return asUsage(cobra.NoArgs(cmd, args))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, f) },
 	}
