@@ -110,11 +110,15 @@ func SelectNIC(inv Inventory, in SelectionInput) (Selection, []Candidate, error)
 	return finish(cands), cands, nil
 }
 
-// keepSticky moves the link that was selected before to the front.
+// keepSticky moves the link that was selected before to the front. Where it is
+// there already, the reasons stay those that put it there.
 func keepSticky(in SelectionInput, cands []Candidate) {
 	for i, c := range cands {
 		if !c.Accepted || !c.Link.HasName(in.Sticky) {
 			continue
+		}
+		if i == 0 {
+			return
 		}
 		c.Reasons = append([]string{"selected before and still valid"}, c.Reasons...)
 		copy(cands[1:i+1], cands[:i])

@@ -68,6 +68,7 @@ func selectCases() map[string]selectCase {
 		"default beats none":    {links: twoNICs, routes: "default via 10.200.1.1 dev 3 metric 900\n", cidrs: cidr, want: "eth1", wantIP: "10.200.1.11"},
 		"lowest index":          {links: twoNICs, cidrs: cidr, want: "eth0", wantIP: "10.200.0.11", rejected: "eth1", rejectedBecause: "ranked below eth0"},
 		"sticky wins":           {links: twoNICs, routes: "default via 10.200.0.1 dev 2\n", cidrs: cidr, sticky: "eth1", want: "eth1", wantIP: "10.200.1.11", wantReason: "selected before and still valid"},
+		"sticky and best":       {links: twoNICs, routes: "default via 10.200.0.1 dev 2\n", cidrs: cidr, sticky: "eth0", want: "eth0", wantIP: "10.200.0.11", wantReason: "10.200.0.11 is inside the remote node CIDR 10.200.0.0/16"},
 		"sticky without cable":  {links: "2: eth0 device up 10.200.0.11/24\n3: eth1 device nocarrier 10.200.1.11/24\n", cidrs: cidr, sticky: "eth1", want: "eth1", wantIP: "10.200.1.11"},
 		"sticky but down":       {links: "2: eth0 device up 10.200.0.11/24\n3: eth1 device down 10.200.1.11/24\n", cidrs: cidr, sticky: "eth1", want: "eth0", wantIP: "10.200.0.11"},
 		"sticky outside CIDRs":  {links: siteLinks, cidrs: cidr, sticky: "office0", want: "lan0", wantIP: "10.200.0.11"},
