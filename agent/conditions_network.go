@@ -113,6 +113,8 @@ func pathHealthy(f *facts) verdict {
 	r := f.path
 	p := r.Plan
 	switch {
+	case !f.assignment.inPool():
+		return unknown(reasonNotInPool, "the host is in no NodePool, so nothing is probed")
 	case !f.net.selected:
 		return unknown(reasonNoNIC, "no NIC is selected, so nothing is probed")
 	case p.NIC == "":

@@ -12,6 +12,7 @@ import (
 	"hybridagent/agent/identity"
 	"hybridagent/agent/path"
 	"hybridagent/agent/session"
+	"hybridagent/agent/store"
 	"hybridagent/agent/timesync"
 	"hybridagent/netcfg"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -82,8 +83,9 @@ func (c *core) notify() {
 	}
 }
 
-// load takes the cached state. A damaged file costs what was in it, not the daemon.
-func (c *core) load() {
+// load takes the cached state. A damaged file costs what was in it, not the daemon;
+// one that a newer version wrote is an error: going on would overwrite it.
+func (c *core) load() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := &c.facts
@@ -92,6 +94,10 @@ func (c *core) load() {
 		AssignmentFile: &f.assignment, ProvisionedFile: &f.provisioned, pendingFile: &f.pending,
 	} {
 		a, err := c.cache.load(name)
+		var schema *store.SchemaError
+		if errors.As(err, &schema) {
+			return err
+		}
 		if err != nil {
 			c.log.Error("cached state is lost", zap.String("file", name), zap.Error(err))
 			errs = append(errs, err)
@@ -101,6 +107,7 @@ func (c *core) load() {
 	f.cacheErr = errors.Join(errs...)
 	f.fromCache = f.assignment != nil
 	f.stickyNIC = c.cache.loadNIC()
+	return nil
 }
 
 // offer takes an assignment from the plane: validate, select, plan, kernel, disk,

@@ -15,6 +15,7 @@ import (
 	"hybridagent/agent/hostid"
 	"hybridagent/agent/identity"
 	"hybridagent/agent/session"
+	"hybridagent/agent/store"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
@@ -34,6 +35,8 @@ type planeTask struct {
 	door  Door
 	ready chan struct{}
 	nudge chan struct{}
+	// lost says that the identity on disk was damaged.
+	lost error
 	// running is set once enrolled; guarded by core.mu.
 	running *session.Session
 }
@@ -67,16 +70,9 @@ func (p *planeTask) Run(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	who, err := identity.Load(p.cfg.Paths.State)
-	if err != nil {
-		p.log.Error("the host's identity is lost", zap.Error(err))
-		p.update(func(f *facts) { f.enrollErr = err })
-	}
-	p.update(func(f *facts) { f.hostID, f.identity = id, who })
-	if !who.Enrolled() {
-		if who, ok = p.enroll(ctx, id, who); !ok {
-			return nil
-		}
+	p.update(func(f *facts) { f.hostID = id })
+	if who := p.identity(); !who.Enrolled() && !p.enroll(ctx, id, who) {
+		return nil
 	}
 	s := session.New(session.Options{
 		Log: p.log, Address: p.cfg.Plane.Address, HostID: id.ID, Handler: p, Outbox: p.core.outbox,
@@ -87,6 +83,22 @@ func (p *planeTask) Run(ctx context.Context) error {
 	p.running = s
 	p.core.mu.Unlock()
 	return s.Run(ctx)
+}
+
+// load takes the identity from disk. A damaged one makes the host enrol again;
+// one that cannot be read is an error: enrolling would overwrite it.
+func (p *planeTask) load() error {
+	who, err := identity.Load(p.cfg.Paths.State)
+	var corrupt *store.CorruptError
+	switch {
+	case errors.As(err, &corrupt):
+		p.log.Error("the host's identity is lost", zap.Error(err))
+		p.lost = err
+	case err != nil:
+		return err
+	}
+	p.update(func(f *facts) { f.identity, f.enrollErr = who, p.lost })
+	return nil
 }
 
 func (p *planeTask) update(change func(*facts)) {
@@ -133,7 +145,7 @@ func (p *planeTask) waitForHostID(ctx context.Context) (hostid.ID, bool) {
 }
 
 // enroll tries until the host has a certificate; false says that ctx ended.
-func (p *planeTask) enroll(ctx context.Context, id hostid.ID, who *identity.Identity) (*identity.Identity, bool) {
+func (p *planeTask) enroll(ctx context.Context, id hostid.ID, who *identity.Identity) bool {
 	backoff := session.Backoff{First: enrollFirst, Cap: enrollCap}
 	for ctx.Err() == nil {
 		next, err := p.enrollOnce(ctx, id, who)
@@ -141,13 +153,16 @@ func (p *planeTask) enroll(ctx context.Context, id hostid.ID, who *identity.Iden
 			p.log.Info("enrolled", zap.String("host_id", id.ID), zap.Time("certificate_until", next.Certificate.NotAfter))
 			p.update(func(f *facts) { f.identity, f.enrollErr = next, nil })
 			p.eraseToken(ctx)
-			return next, true
+			return true
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		if next != nil {
 			who = next // the key that was made for the first attempt
+		}
+		if p.lost != nil {
+			err = fmt.Errorf("%w (%w)", err, p.lost)
 		}
 		wait := time.Second + backoff.Next()
 		p.log.Warn("cannot enrol", zap.Error(err), zap.Duration("retry_in", wait.Round(time.Millisecond)))
@@ -164,7 +179,7 @@ func (p *planeTask) enroll(ctx context.Context, id hostid.ID, who *identity.Iden
 		}
 		timer.Stop()
 	}
-	return nil, false
+	return false
 }
 
 // enrollOnce returns the identity so far with an error, too.

@@ -218,3 +218,9 @@ func (d *fakeDoor) ReadNodeState(context.Context) (*agentv1.NodeState, error) {
 	}
 	return state, nil
 }
+
+func (d *fakeDoor) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.submits
+}

@@ -185,7 +185,7 @@ func (n *nodeMonitor) readState(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		n.readAt = n.now().Add(time.Second + n.backoff.Next())
+		n.readAt = n.now().Add(200*time.Millisecond + n.backoff.Next())
 		n.log.Warn("cannot read the node's state", zap.Error(err))
 		n.change(func(f *nodeFacts) { f.doorErr = err })
 		return

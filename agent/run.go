@@ -54,8 +54,13 @@ func Run(ctx context.Context, opt Options) error {
 		door = operation.NewClient(cfg.Paths.OpSocket)
 	}
 	c, keeper := newCore(opt, door)
-	c.load()
+	if err := c.load(); err != nil {
+		return err
+	}
 	plane := newPlaneTask(log.Named("plane"), cfg, c, door)
+	if err := plane.load(); err != nil {
+		return err
+	}
 	c.netChange = func() { plane.networkChanged(); c.time.NetworkChanged() }
 	listener, err := localListener(ctx, cfg.Paths.Socket)
 	if err != nil {
