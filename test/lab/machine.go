@@ -28,14 +28,14 @@ type Machine struct {
 	nspawn  *Process
 }
 
-// Rootfs builds or finds the root folder that systemd hosts start from, with scripts/rootfs.sh.
-func Rootfs(ctx context.Context) (string, error) {
+// Rootfs builds or finds the root folder of that Debian release that systemd hosts start from, with scripts/rootfs.sh.
+func Rootfs(ctx context.Context, suite string) (string, error) {
 	repository, err := Repository()
 	if err != nil {
 		return "", err
 	}
 	var said strings.Builder
-	cmd := exec.CommandContext(ctx, filepath.Join(repository, "scripts/rootfs.sh"))
+	cmd := exec.CommandContext(ctx, filepath.Join(repository, "scripts/rootfs.sh"), suite)
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {

@@ -37,11 +37,22 @@ type world struct {
 	repo     string
 }
 
+// The releases of Debian whose systemd the units must work with: 257 and 252.
+const (
+	newSystemd = "trixie"
+	oldSystemd = "bookworm"
+)
+
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldOn(t, newSystemd)
+}
+
+func newWorldOn(t *testing.T, suite string) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
-	base, err := lab.Rootfs(ctx)
+	base, err := lab.Rootfs(ctx, suite)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +145,19 @@ func (w *world) install() {
 	w.must(m.Host.Sysctl("ipv4/ping_group_range", "1 0"))
 }
 
+// installed makes a world whose host is installed and configured, with a token for it, but off.
+func installed(t *testing.T, suite string) *world {
+	t.Helper()
+	w := newWorldOn(t, suite)
+	w.programs()
+	w.surround()
+	token, err := w.operator.Token(w.ctx, 1)
+	w.must(err)
+	w.install()
+	w.configure(w.plane.CAPin, token)
+	return w
+}
+
 // configure does what the operator's hand, or cloud-init, does on the host.
 func (w *world) configure(caPin, token string) {
 	w.t.Helper()
@@ -147,10 +171,15 @@ func (w *world) configure(caPin, token string) {
 		return
 	}
 	w.must(m.WriteFile("etc/hybrid-agent/manifest.yaml", w.aws.Manifest, 0o644))
-	// The stand-ins wait for a twentieth of what the real ones wait.
-	w.must(m.WriteFile("etc/tmpfiles.d/hybrid-lab-standins.conf",
-		[]byte("f /run/hybrid-lab/fakenodeadm.json 0644 - - - {\"timeScale\":0.05}\n"), 0o644))
+	w.standIns(`{"timeScale":0.05}`) // a twentieth of what the real ones wait
 	w.must(w.aws.PrepareHost(w.ctx, w.site, w.bin, m.Disk()))
+}
+
+// standIns configures the stand-ins for nodeadm and kubelet, from the next boot on.
+func (w *world) standIns(config string) {
+	w.t.Helper()
+	line := "f+ /run/hybrid-lab/fakenodeadm.json 0644 - - - " + config + "\n"
+	w.must(w.machine.WriteFile("etc/tmpfiles.d/hybrid-lab-standins.conf", []byte(line), 0o644))
 }
 
 // pool puts the host into the node pool.

@@ -4,6 +4,7 @@ package systemd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -18,14 +19,7 @@ import (
 // TestFromBootToReady is the main road: a host is installed and configured, boots, enrols, joins the pool, becomes a Ready node; it loses
 // its power and comes back, first without the plane.
 func TestFromBootToReady(t *testing.T) {
-	w := newWorld(t)
-	w.programs()
-	w.surround()
-	token, err := w.operator.Token(w.ctx, 1)
-	w.must(err)
-	w.install()
-	w.configure(w.plane.CAPin, token)
-
+	w := installed(t, newSystemd)
 	booted := time.Now()
 	w.must(w.machine.Boot(w.ctx))
 	w.requireDaemon()
@@ -36,6 +30,7 @@ func TestFromBootToReady(t *testing.T) {
 	w.until("the pool to run", 20*time.Second, w.poolRuns)
 	t.Logf("Ready %.1f s after power on", time.Since(booted).Seconds())
 
+	w.requireFirstAttempts()
 	w.requireNode(id)
 	w.requireTokenErased()
 	w.requireLocalAccess()
@@ -43,6 +38,22 @@ func TestFromBootToReady(t *testing.T) {
 	w.requireOpEnds()
 
 	w.requireComesBack()
+}
+
+// TestFromBootToReadyOnOlderSystemd is the same road, up to Ready, on a systemd five versions older.
+func TestFromBootToReadyOnOlderSystemd(t *testing.T) {
+	w := installed(t, oldSystemd)
+	w.must(w.machine.Boot(w.ctx))
+	w.requireDaemon()
+	id := w.enrolled()
+	w.pool(id)
+	w.until("a Ready node", time.Minute, w.holds("RoutesInstalled", "NodeReady"))
+	w.requireFirstAttempts()
+	w.requireNode(id)
+	w.requireTokenErased()
+	// The token's file is gone: its absence must not keep the daemon from starting.
+	w.onHost("systemctl", "restart", "hybrid-agent.service")
+	w.until("the daemon's return", 20*time.Second, w.holds("Registered", "RoutesInstalled"))
 }
 
 // enrolled waits until the plane has the host and returns its ID.
@@ -117,6 +128,30 @@ func (w *world) poolRuns(ctx context.Context) error {
 		return fmt.Errorf("pool is %s: %s", pool.Status.State, strings.Join(pool.Status.Problems, "; "))
 	}
 	return nil
+}
+
+// requireFirstAttempts reads root's journal: on a host without faults no step is tried twice.
+func (w *world) requireFirstAttempts() {
+	w.t.Helper()
+	show := w.onHost("/usr/libexec/hybrid-agent/hybrid-agent-op", "show", "-o", "json")
+	var operation struct {
+		State   string `json:"state"`
+		Records []struct {
+			Kind    string `json:"kind"`
+			Step    string `json:"step"`
+			Attempt int    `json:"attempt"`
+			Message string `json:"message"`
+		} `json:"records"`
+	}
+	w.must(json.Unmarshal([]byte(show), &operation))
+	if operation.State != "succeeded" {
+		w.t.Errorf("operation is %s", operation.State)
+	}
+	for _, record := range operation.Records {
+		if record.Attempt > 1 || record.Kind == "failed" {
+			w.t.Errorf("step %s, attempt %d: %s %s", record.Step, record.Attempt, record.Kind, record.Message)
+		}
+	}
 }
 
 // requireNode compares what the cluster sees with what the host has.
