@@ -66,3 +66,14 @@ func TestRedact(t *testing.T) {
 		}
 	}
 }
+
+func TestRedactKeyOverSeveralLines(t *testing.T) {
+	redact := nodeadm.NewRedactor().Lines()
+	var got []string
+	for _, line := range []string{"before", "key: -----BEGIN PRIVATE KEY-----", "MIGHAgEAMBMGByqGSM49", "-----END PRIVATE KEY-----", "after"} {
+		got = append(got, redact(line))
+	}
+	if text := strings.Join(got, "|"); text != "before|key: [redacted]|[redacted]|[redacted]|after" {
+		t.Errorf("redacted lines = %q", text)
+	}
+}

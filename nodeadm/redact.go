@@ -14,6 +14,8 @@ const redacted = "[redacted]"
 // the activation code into the arguments of ssm-setup-cli and logs those.
 var (
 	keyBlock    = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(-----END [A-Z ]*PRIVATE KEY-----)?`)
+	keyBegin    = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)
+	keyEnd      = regexp.MustCompile(`-----END [A-Z ]*PRIVATE KEY-----`)
 	codeFlag    = regexp.MustCompile(`(?i)(-{1,2}activation-code["\s=:,\\]+)[^\s",\]\\]+`)
 	codeField   = regexp.MustCompile(`(?i)(activationCode["\s=:\\]+)[^\s",}\\]+`)
 	secretField = regexp.MustCompile(`(?i)((?:aws_secret_access_key|aws_session_token|secretaccesskey|sessiontoken)["\s=:\\]+)[^\s",}\\]+`)
@@ -49,4 +51,22 @@ func (r *Redactor) Redact(text string) string {
 	text = codeField.ReplaceAllString(text, "${1}"+redacted)
 	text = secretField.ReplaceAllString(text, "${1}"+redacted)
 	return r.replace.Replace(text)
+}
+
+// Lines returns a function that redacts the lines of one output in their order:
+// a private key in plain text that spans several lines is removed with all of them.
+func (r *Redactor) Lines() func(line string) string {
+	inKey := false
+	return func(line string) string {
+		begins, ends := keyBegin.MatchString(line), keyEnd.MatchString(line)
+		switch {
+		case inKey && !strings.HasPrefix(line, "{"):
+			inKey = !ends
+			return redacted
+		default:
+			// A log line of its own ends a key that was cut off.
+			inKey = begins && !ends
+		}
+		return r.Redact(line)
+	}
 }

@@ -16,7 +16,7 @@ type Pin [sha256.Size]byte
 func ParsePin(text string) (Pin, error) {
 	digits, ok := strings.CutPrefix(text, "sha256:")
 	if !ok {
-		return Pin{}, fmt.Errorf("cannot read CA pin %q: it must begin with sha256:", text)
+		return Pin{}, fmt.Errorf("cannot read CA pin %q: sha256: must stand at its beginning", text)
 	}
 	decoded, err := hex.DecodeString(digits)
 	if err != nil || len(decoded) != sha256.Size {

@@ -33,8 +33,9 @@ func (p *job) nodeadm(ctx context.Context, run engine.Run, command nodeadm.Comma
 		return err
 	}
 	var lines []nodeadm.Line
+	redact := p.redactor.Lines()
 	onLine := func(raw string) {
-		line := nodeadm.ParseLine(p.redactor.Redact(raw))
+		line := nodeadm.ParseLine(redact(raw))
 		if line.Message == "" {
 			return
 		}

@@ -39,11 +39,10 @@ func (p *job) installed(context.Context) (bool, error) {
 	if err != nil || !found || !slices.Equal(record.Arguments, args) {
 		return false, err
 	}
-	if _, err := nodeadm.ReadTracker(p.Root); err != nil {
-		return false, nil
-	}
-	sum, err := fileSHA256(filepath.Join(p.Root, nodeadm.KubeletPath))
-	return err == nil && sum == record.KubeletSHA256, nil
+	// A tracker or kubelet that cannot be read only means to install again.
+	_, trackerErr := nodeadm.ReadTracker(p.Root)
+	sum, sumErr := fileSHA256(filepath.Join(p.Root, nodeadm.KubeletPath))
+	return trackerErr == nil && sumErr == nil && sum == record.KubeletSHA256, nil
 }
 
 func (p *job) install(ctx context.Context, run engine.Run) error {

@@ -71,7 +71,8 @@ func (d *Direct) Run(ctx context.Context, command Command, onLine func(string)) 
 	if err != nil {
 		return Result{}, fmt.Errorf("cannot run %s: %w", command.Path, err)
 	}
-	cmd := exec.Command(command.Path, command.Args...)
+	// The context must not kill on its own: it knows one process, end knows all.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), command.Path, command.Args...)
 	cmd.Env = append(append([]string(nil), command.Env...), runVariable+"="+command.ID)
 	cmd.Dir = "/"
 	// The file itself, not a pipe: Wait then does not wait for grandchildren

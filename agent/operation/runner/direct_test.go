@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // shell runs a script with the direct runner.
-func shell(t *testing.T, ctx context.Context, dir, script string) (Result, []string, error) {
+func shell(ctx context.Context, t *testing.T, dir, script string) (Result, []string, error) {
 	t.Helper()
 	direct, err := NewDirect(zaptest.NewLogger(t), filepath.Join(dir, "runs"))
 	if err != nil {
@@ -47,13 +47,13 @@ func TestDirectResults(t *testing.T) {
 		{"environment", `echo "$HOME-$HYBRID_AGENT_RUN"`, Result{}, "-run-TestDirectResults-environment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			result, lines, err := shell(t, t.Context(), t.TempDir(), c.script)
+			result, lines, err := shell(t.Context(), t, t.TempDir(), c.script)
 			if err != nil || result != c.want || strings.Join(lines, "|") != c.lines {
 				t.Errorf("Run = %+v, %q, %v; want %+v, %q", result, lines, err, c.want, c.lines)
 			}
 		})
 	}
-	if _, _, err := shell(t, t.Context(), t.TempDir(), strings.Repeat("echo 0123456789abcdef;", 5000)); err != nil {
+	if _, _, err := shell(t.Context(), t, t.TempDir(), strings.Repeat("echo 0123456789abcdef;", 5000)); err != nil {
 		t.Errorf("much output: %v", err)
 	}
 }
@@ -93,7 +93,7 @@ func TestDirectDeadlineKillsEverything(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	result, lines, err := shell(t, ctx, dir, daemon("tagged", "")+daemon("scrubbed", "env -i PATH=/usr/bin:/bin")+`sleep 1000 & echo ready; wait`)
+	result, lines, err := shell(ctx, t, dir, daemon("tagged", "")+daemon("scrubbed", "env -i PATH=/usr/bin:/bin")+`sleep 1000 & echo ready; wait`)
 	if err != nil || !result.Deadline || strings.Join(lines, "") != "ready" {
 		t.Errorf("Run = %+v, %q, %v", result, lines, err)
 	}
@@ -108,7 +108,7 @@ func TestDirectDeadlineKillsEverything(t *testing.T) {
 func TestDirectCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	_, _, err := shell(t, ctx, t.TempDir(), "sleep 1000")
+	_, _, err := shell(ctx, t, t.TempDir(), "sleep 1000")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Run = %v", err)
 	}
@@ -119,14 +119,14 @@ func TestDirectCancelled(t *testing.T) {
 // ends what is left.
 func TestDirectLeavesServices(t *testing.T) {
 	dir := t.TempDir()
-	if result, _, err := shell(t, t.Context(), dir, daemon("kept", "")); err != nil || result.Code != 0 {
+	if result, _, err := shell(t.Context(), t, dir, daemon("kept", "")); err != nil || result.Code != 0 {
 		t.Fatalf("Run = %+v, %v", result, err)
 	}
 	kept := pidIn(t, filepath.Join(dir, "kept"))
 	if !alive(kept) {
 		t.Error("a successful run lost its service")
 	}
-	if result, _, err := shell(t, t.Context(), dir, daemon("failed", "")+"exit 1"); err != nil || result.Code != 1 {
+	if result, _, err := shell(t.Context(), t, dir, daemon("failed", "")+"exit 1"); err != nil || result.Code != 1 {
 		t.Fatalf("Run = %+v, %v", result, err)
 	}
 	if alive(kept) {
