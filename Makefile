@@ -6,6 +6,9 @@ LAB := build/lab
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GO ?= go
+# grpcnotrace leaves out gRPC's debug pages, and with them html/template: the
+# daemon has no use for either.
+TAGS := grpcnotrace
 # Programs that the lab, the demo and the systemd tests run.
 COMMANDS := hybrid-agent hybrid-agent-op hybrid-plane hybridctl
 STANDINS := fakenodeadm fakeaws demo
@@ -28,7 +31,7 @@ setup: ## Install what is missing (apt packages of scripts/packages) and say wha
 .PHONY: build
 build: ## Build the four programs into build/bin
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(COMMANDS))
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(COMMANDS))
 
 .PHONY: build-lab
 build-lab: build

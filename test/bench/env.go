@@ -40,7 +40,8 @@ func (e *env) build(ctx context.Context, pkg string) (string, error) {
 		return path, nil
 	}
 	path := filepath.Join(e.dir, filepath.Base(pkg))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, pkg)
+	// The Makefile's own flags, for ours and for floors alike.
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", path, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("cannot build %s: %w\n%s", pkg, err, out)
