@@ -224,3 +224,9 @@ func (d *fakeDoor) count() int {
 	defer d.mu.Unlock()
 	return d.submits
 }
+
+func (d *fakeDoor) isErased() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.erased
+}

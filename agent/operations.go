@@ -39,6 +39,10 @@ type operations struct {
 	ready   chan struct{}
 	queue   chan *agentv1.SignedOperation
 
+	// before is how the last operation ended, for when the next is refused; of the
+	// goroutine that runs.
+	before *agentv1.OperationProgress
+
 	mu    sync.Mutex
 	state operationFacts
 }
@@ -117,7 +121,10 @@ func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) {
 		return // the plane sends it again with the next stream
 	}
 	log.Info("operation begins", zap.String("kind", kindName(op.GetKind())))
-	o.change(func(s *operationFacts) { *s = operationFacts{running: true} })
+	o.change(func(s *operationFacts) {
+		o.before = s.progress
+		*s = operationFacts{running: true}
+	})
 	o.follow(ctx, op.GetId(), env)
 }
 
@@ -184,7 +191,7 @@ func (o *operations) refused(id string, env *agentv1.SignedOperation, refusal *o
 		State: agentv1.OperationState_OPERATION_STATE_REFUSED, Message: refusal.Message,
 	})
 	o.change(func(s *operationFacts) {
-		*s = operationFacts{progress: s.progress, refusal: refusal.Message}
+		*s = operationFacts{progress: o.before, refusal: refusal.Message}
 	})
 }
 
