@@ -120,3 +120,9 @@ func TestExitOf(t *testing.T) {
 		}
 	}
 }
+
+func TestArgumentsAreNotExpanded(t *testing.T) {
+	if got := strings.Join(escaped([]string{"/bin/x", "$HOME ${A} $$"}), " "); got != "/bin/x $$HOME $${A} $$$$" {
+		t.Errorf("arguments = %q", got)
+	}
+}

@@ -52,12 +52,14 @@ var ErrNoUnit = errors.New("systemd knows no such unit")
 type Manager struct{ conn *dbus.Conn }
 
 // OpenManager connects to systemd, over the system bus or, without one, over
-// systemd's own socket. ErrNotRunning where there is no systemd.
+// systemd's own socket. The connection lives until Close, not until the context
+// ends: a unit is ended just when its context is over. ErrNotRunning where there
+// is no systemd.
 func OpenManager(ctx context.Context) (*Manager, error) {
 	if !Running() {
 		return nil, ErrNotRunning
 	}
-	conn, err := dbus.NewWithContext(ctx)
+	conn, err := dbus.NewWithContext(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach systemd: %w", err)
 	}
@@ -93,7 +95,7 @@ func (u TransientUnit) properties() []dbus.Property {
 	}
 	properties := []dbus.Property{
 		dbus.PropDescription(u.Description),
-		dbus.PropExecStart(u.Argv, true),
+		dbus.PropExecStart(escaped(u.Argv), true),
 		// exec: a program that cannot be executed fails at once.
 		dbus.PropType("exec"),
 		// Keeps the unit, and with it the exit code 0, until it is asked for.
@@ -121,6 +123,16 @@ func (u TransientUnit) properties() []dbus.Property {
 		properties = append(properties, property("LogExtraFields", fields))
 	}
 	return properties
+}
+
+// escaped keeps systemd from replacing variables in the arguments
+// (systemd.service(5), "Command lines").
+func escaped(argv []string) []string {
+	out := make([]string, 0, len(argv))
+	for _, arg := range argv {
+		out = append(out, strings.ReplaceAll(arg, "$", "$$"))
+	}
+	return out
 }
 
 // Exit returns how a unit's main process ended, and whether it has ended at
