@@ -22,20 +22,21 @@ const (
 	handshakeTimeout = 20 * time.Second
 	// A host pings each 30 s by default; the plane pings only who is silent for
 	// longer, and so adds nothing to a healthy link.
-	pingAfter       = 45 * time.Second
-	pingTimeout     = 15 * time.Second
-	pingAllowed     = 10 * time.Second
+	pingAfter   = 45 * time.Second
+	pingTimeout = 15 * time.Second
+	// Hosts may ask for as little as 10 s; half of it forgives a timer that fires
+	// early.
+	pingAllowed     = 5 * time.Second
 	maxCallsPerConn = 16
 	maxHeaderBytes  = 16 << 10
 )
 
-// serverOptions keep an idle stream small: no read buffer, the write buffer
-// shared.
+// serverOptions keep an idle stream small: no read buffer; write buffers are
+// shared by default.
 func serverOptions(tlsConfig *tls.Config) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(credentials.NewTLS(tlsConfig)),
 		grpc.ReadBufferSize(0),
-		grpc.SharedWriteBuffer(true),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxConcurrentStreams(maxCallsPerConn),
 		grpc.MaxHeaderListSize(maxHeaderBytes),

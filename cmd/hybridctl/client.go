@@ -23,6 +23,9 @@ const maxAnswerBytes = 64 << 20
 
 // call runs do with a connection to the plane, all of it within the timeout.
 func (g *globals) call(ctx context.Context, do func(context.Context, planev1.PlaneServiceClient) error) error {
+	if g.timeout <= 0 {
+		return usageError{fmt.Errorf("--timeout %s is not longer than nothing", g.timeout)}
+	}
 	file, err := g.readContext()
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func expand(dir, cert, key string) error {
 				out = append(out, line)
 				continue
 			}
-			indent := line[:strings.Index(line, "@")]
+			indent, _, _ := strings.Cut(line, "@")
 			for _, l := range strings.Split(strings.TrimSpace(text), "\n") {
 				out = append(out, indent+l)
 			}

@@ -44,7 +44,7 @@ func (s *Server) ApplyBatch(ctx context.Context, req *planev1.ApplyBatchRequest)
 // with that index.
 func (s *Server) apply(ctx context.Context, resources []*planev1.Resource, prefix func(int) string) ([]*planev1.ApplyResponse, error) {
 	var results []*planev1.ApplyResponse
-	err := s.change(ctx, func(w world, guard store.Guard) error {
+	err := s.change(ctx, "", func(w world, guard store.Guard) error {
 		b := &batch{server: s, world: w}
 		v := &violations{}
 		for i, r := range resources {

@@ -20,7 +20,7 @@ func (s *Server) Delete(ctx context.Context, req *planev1.DeleteRequest) (*plane
 	if err := checkKind(req.GetKind()); err != nil {
 		return nil, err
 	}
-	err := s.change(ctx, func(w world, guard store.Guard) error {
+	err := s.change(ctx, req.GetKind(), func(w world, guard store.Guard) error {
 		found := find(w, req.GetKind(), req.GetName())
 		if len(found) == 0 {
 			return status.Errorf(codes.NotFound, "%s %q does not exist", req.GetKind(), req.GetName())

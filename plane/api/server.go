@@ -69,7 +69,7 @@ func (s *Server) Get(ctx context.Context, req *planev1.GetRequest) (*planev1.Get
 	if err := checkKind(req.GetKind()); err != nil {
 		return nil, err
 	}
-	w, _, err := s.read(ctx)
+	w, _, err := s.read(ctx, req.GetKind())
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (s *Server) List(ctx context.Context, req *planev1.ListRequest) (*planev1.L
 	if err := checkKind(req.GetKind()); err != nil {
 		return nil, err
 	}
-	w, _, err := s.read(ctx)
+	w, _, err := s.read(ctx, req.GetKind())
 	if err != nil {
 		return nil, err
 	}
@@ -126,9 +126,10 @@ func checkKind(name string) error {
 	return status.Errorf(codes.InvalidArgument, "kind %q is unknown; the kinds are %s", name, strings.Join(kind.All(), ", "))
 }
 
-// read answers every resource, and the guard that a write must hold to be based
-// on it.
-func (s *Server) read(ctx context.Context) (world, store.Guard, error) {
+// read answers the resources that refer to one another, those of one kind more
+// where it is named, and the guard that a write must hold to be based on them.
+// Hosts and tokens may be many, and are read only where they are asked for.
+func (s *Server) read(ctx context.Context, also string) (world, store.Guard, error) {
 	guard := store.Guard{Key: catalogKey}
 	// The guard is read first: a write in between only makes the commit fail.
 	e, err := s.store.Get(ctx, catalogKey)
@@ -138,13 +139,19 @@ func (s *Server) read(ctx context.Context) (world, store.Guard, error) {
 	case !errors.Is(err, store.ErrNotFound):
 		return nil, guard, unavailable(err)
 	}
-	list, _, err := s.store.ListResources(ctx, "")
-	if err != nil {
-		return nil, guard, unavailable(err)
+	kinds := []string{kind.Cluster, kind.Profile, kind.Pool}
+	if also != "" && !slices.Contains(kinds, also) {
+		kinds = append(kinds, also)
 	}
-	w := make(world, len(list))
-	for _, r := range list {
-		w[store.KeyOf(r)] = r
+	w := world{}
+	for _, k := range kinds {
+		list, _, err := s.store.ListResources(ctx, k)
+		if err != nil {
+			return nil, guard, unavailable(err)
+		}
+		for _, r := range list {
+			w[store.KeyOf(r)] = r
+		}
 	}
 	return w, guard, nil
 }
@@ -154,9 +161,9 @@ func unavailable(err error) error {
 }
 
 // change runs one write until nobody else was in between.
-func (s *Server) change(ctx context.Context, write func(world, store.Guard) error) error {
+func (s *Server) change(ctx context.Context, also string, write func(world, store.Guard) error) error {
 	for range writeTries {
-		w, guard, err := s.read(ctx)
+		w, guard, err := s.read(ctx, also)
 		if err != nil {
 			return err
 		}

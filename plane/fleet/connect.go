@@ -59,10 +59,11 @@ func (f *Fleet) Connect(stream grpc.BidiStreamingServer[agentv1.AgentMessage, ag
 // endOf maps the end of Recv to the stream's status: a stream that the host or
 // the plane ended is no error.
 func endOf(ctx context.Context, err error) error {
-	if errors.Is(err, io.EOF) || ctx.Err() != nil {
-		return nil
+	ended := errors.Is(err, io.EOF) || ctx.Err() != nil
+	if !ended {
+		return err
 	}
-	return err
+	return nil
 }
 
 func receiveHello(s *session) (*agentv1.Hello, error) {

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,7 +12,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"hybridagent/plane/auth"
 	"hybridagent/plane/ca"
 	"hybridagent/plane/kind"
 	"hybridagent/plane/store"
@@ -172,44 +170,6 @@ func (f *Fleet) certify(pub crypto.PublicKey, hostID string) (*agentv1.EnrollRes
 	return &agentv1.EnrollResponse{Certificate: cert, CaCertificates: f.cfg.CA.Certificates()}, nil
 }
 
-// RenewCertificate exchanges a valid certificate for a new one. The key of the
-// former stays good until the host connects with the new one.
-func (f *Fleet) RenewCertificate(ctx context.Context, req *agentv1.RenewCertificateRequest) (*agentv1.RenewCertificateResponse, error) {
-	id, held, err := auth.Host(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pub, err := ca.ParseCSR(req.GetCsr(), id)
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	key, err := ca.KeyHash(pub)
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	who, rev, err := f.readIdentity(ctx, id)
-	if err != nil {
-		return nil, asStatus(err)
-	}
-	if rev == 0 || !slices.Contains(who.Keys, held) {
-		return nil, status.Errorf(codes.PermissionDenied, "the certificate of host %q is no longer valid here; enrol again", id)
-	}
-	who.Keys = slices.Compact([]string{key, held})
-	write, err := who.write(id)
-	if err != nil {
-		return nil, asStatus(err)
-	}
-	if _, err := f.cfg.Store.Commit(ctx, []store.Guard{{Key: identityPrefix + id, Revision: rev}}, []store.Write{write}); err != nil {
-		return nil, asStatus(err)
-	}
-	resp, err := f.certify(pub, id)
-	if err != nil {
-		return nil, err
-	}
-	f.cfg.Log.Info("certificate of a host is renewed", zap.String("host_id", id))
-	return &agentv1.RenewCertificateResponse{Certificate: resp.GetCertificate(), CaCertificates: resp.GetCaCertificates()}, nil
-}
-
 // asStatus keeps a status and calls anything else the plane's own trouble.
 func asStatus(err error) error {
 	if _, ok := status.FromError(err); ok {
@@ -219,27 +179,4 @@ func asStatus(err error) error {
 		return status.Error(codes.Unavailable, "others write at the same time; try again")
 	}
 	return status.Errorf(codes.Unavailable, "the plane cannot reach its store: %v", err)
-}
-
-// forbidden in host IDs; with spaces and control characters, see CheckHostID.
-const forbiddenInHostID = "/?#&+%,$~!@*(){}|=;:<>'.^\"`"
-
-const maxHostIDBytes = 128
-
-// CheckHostID refuses what cannot be a host ID.
-func CheckHostID(id string) error {
-	switch {
-	case id == "":
-		return errors.New("the host ID is empty")
-	case len(id) > maxHostIDBytes:
-		return errors.New("the host ID has more than 128 characters")
-	case strings.ContainsAny(id, forbiddenInHostID):
-		return errors.New("host ID " + id + " contains one of " + forbiddenInHostID)
-	}
-	for _, r := range id {
-		if r <= ' ' || r > '~' {
-			return errors.New("the host ID contains a space or a character that is not printable ASCII")
-		}
-	}
-	return nil
 }

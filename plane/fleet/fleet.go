@@ -19,9 +19,6 @@ import (
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
-// seenTimeout bounds how long an operator's call waits for the fleet.
-const seenTimeout = time.Second
-
 // Config is what a fleet needs.
 type Config struct {
 	// Store of resources and records.
@@ -164,33 +161,6 @@ func (f *Fleet) apply(b store.Batch) error {
 	}
 	f.moveLocked(b.Revision)
 	return nil
-}
-
-func (f *Fleet) moveLocked(revision int64) {
-	f.revision = revision
-	close(f.moved)
-	f.moved = make(chan struct{})
-}
-
-// Seen waits until the change of that revision has been pushed, so that an
-// operator who has applied something sees its effect. It gives up with the
-// context, and soon: the change is committed whether or not it is seen yet.
-func (f *Fleet) Seen(ctx context.Context, revision int64) {
-	ctx, cancel := context.WithTimeout(ctx, seenTimeout)
-	defer cancel()
-	for {
-		f.mu.RLock()
-		seen, moved := f.revision >= revision, f.moved
-		f.mu.RUnlock()
-		if seen {
-			return
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func (f *Fleet) applyHost(id string, deleted bool, touched map[string]bool) {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	yaml "github.com/goccy/go-yaml"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -123,7 +122,7 @@ func encodeValue(v protoreflect.Value, f protoreflect.FieldDescriptor, zeros boo
 }
 
 func encodeKnown(m protoreflect.Message, zeros bool) any {
-	switch v := proto.Message(m.Interface()).(type) {
+	switch v := m.Interface().(type) {
 	case *timestamppb.Timestamp:
 		return v.AsTime().UTC().Format(time.RFC3339Nano)
 	case *durationpb.Duration:

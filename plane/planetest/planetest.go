@@ -25,7 +25,7 @@ type Plane struct {
 	// Dir is its data directory.
 	Dir string
 
-	t       *testing.T
+	t       testing.TB
 	cancel  context.CancelFunc
 	done    chan error
 	now     func() time.Time
@@ -33,10 +33,10 @@ type Plane struct {
 }
 
 // Start runs a plane on a fresh data directory until the test ends.
-func Start(t *testing.T) *Plane { return StartAt(t, time.Now) }
+func Start(t testing.TB) *Plane { return StartAt(t, time.Now) }
 
 // StartAt is Start with a clock.
-func StartAt(t *testing.T, now func() time.Time) *Plane {
+func StartAt(t testing.TB, now func() time.Time) *Plane {
 	t.Helper()
 	p := &Plane{t: t, Dir: t.TempDir(), now: now, address: "127.0.0.1:0"}
 	p.run()
@@ -46,7 +46,7 @@ func StartAt(t *testing.T, now func() time.Time) *Plane {
 
 func (p *Plane) run() {
 	p.t.Helper()
-	lis, err := net.Listen("tcp", p.address)
+	lis, err := (&net.ListenConfig{}).Listen(p.t.Context(), "tcp", p.address)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func (p *Plane) Token(uses uint32) string {
 
 // Eventually polls until the condition holds, and fails the test with what it
 // says when it does not within ten seconds.
-func Eventually(t *testing.T, condition func() (bool, string)) {
+func Eventually(t testing.TB, condition func() (bool, string)) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)

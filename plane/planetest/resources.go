@@ -21,7 +21,7 @@ type Site struct {
 }
 
 // NewSite makes a site whose pool holds the hosts.
-func NewSite(t *testing.T, hosts ...string) *Site {
+func NewSite(t testing.TB, hosts ...string) *Site {
 	t.Helper()
 	cert, key := NodeCA(t)
 	s := &Site{
@@ -73,7 +73,7 @@ func resource(of, name string) *planev1.Resource {
 }
 
 // NodeCA makes the CA of an IAM Roles Anywhere trust anchor, PEM.
-func NodeCA(t *testing.T) (cert, key string) {
+func NodeCA(t testing.TB) (cert, key string) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -36,7 +36,7 @@ func decide(r *record, v fleet.View) action {
 	if outdated(r.Pending, v) {
 		return actSign
 	}
-	if v.Stream != 0 && v.Stream != r.sentOn {
+	if v.Stream != 0 && v.Stream != r.sentOn && wanted(r.Pending, v) {
 		return actSend
 	}
 	return actNothing
@@ -68,11 +68,18 @@ func worthTrying(last *order, v fleet.View) bool {
 	}
 }
 
+// wanted: the pending operation brings about what the plane wants of this very
+// installation of the host. One that a host missed before it left its pool, or
+// was removed and enrolled anew, must not reach it any more.
+func wanted(p *order, v fleet.View) bool {
+	return p.NodeDigest == v.Assignment.GetNodeDigest() && p.EnrolledAt == v.EnrolledAt
+}
+
 // outdated: the host has not said a word of the pending operation, and would be
 // sent another today. One that has begun is left to end.
 func outdated(p *order, v fleet.View) bool {
 	return ready(v) && v.Operation.GetOperationId() != p.ID &&
-		(p.NodeDigest != v.Assignment.GetNodeDigest() || p.NodeIP != v.Status.GetNodeIp() || p.EnrolledAt != v.EnrolledAt)
+		(!wanted(p, v) || p.NodeIP != v.Status.GetNodeIp())
 }
 
 // conclude takes the end of the pending operation from the host's report; ended

@@ -38,19 +38,25 @@ func TestDecide(t *testing.T) {
 		change func(*fleet.View)
 		want   action
 	}{
-		"first":                             {&record{}, func(*fleet.View) {}, actSign},
-		"not connected":                     {&record{}, func(v *fleet.View) { v.Stream = 0 }, actNothing},
-		"in no pool":                        {&record{}, func(v *fleet.View) { v.Assignment = &agentv1.Assignment{} }, actNothing},
-		"not ready":                         {&record{}, func(v *fleet.View) { v.Status.ReadyToProvision = false }, actNothing},
-		"no node IP":                        {&record{}, func(v *fleet.View) { v.Status.NodeIp = "" }, actNothing},
-		"provisioned":                       {&record{}, func(v *fleet.View) { v.Status.AppliedNodeDigest = "d0" }, actNothing},
-		"has an older assignment":           {&record{}, func(v *fleet.View) { v.Status.Generation = 6 }, actNothing},
-		"refused the assignment":            {&record{}, func(v *fleet.View) { v.Result.Accepted = false }, actNothing},
-		"accepted an older one":             {&record{}, func(v *fleet.View) { v.Result.Generation = 6 }, actNothing},
-		"has said nothing":                  {&record{}, func(v *fleet.View) { v.Status, v.Result = nil, nil }, actNothing},
-		"pending":                           {pending(), func(*fleet.View) {}, actNothing},
-		"pending, new stream":               {pending(), func(v *fleet.View) { v.Stream = 4 }, actSend},
-		"pending, no stream":                {pending(), func(v *fleet.View) { v.Stream = 0 }, actNothing},
+		"first":                   {&record{}, func(*fleet.View) {}, actSign},
+		"not connected":           {&record{}, func(v *fleet.View) { v.Stream = 0 }, actNothing},
+		"in no pool":              {&record{}, func(v *fleet.View) { v.Assignment = &agentv1.Assignment{} }, actNothing},
+		"not ready":               {&record{}, func(v *fleet.View) { v.Status.ReadyToProvision = false }, actNothing},
+		"no node IP":              {&record{}, func(v *fleet.View) { v.Status.NodeIp = "" }, actNothing},
+		"provisioned":             {&record{}, func(v *fleet.View) { v.Status.AppliedNodeDigest = "d0" }, actNothing},
+		"has an older assignment": {&record{}, func(v *fleet.View) { v.Status.Generation = 6 }, actNothing},
+		"refused the assignment":  {&record{}, func(v *fleet.View) { v.Result.Accepted = false }, actNothing},
+		"accepted an older one":   {&record{}, func(v *fleet.View) { v.Result.Generation = 6 }, actNothing},
+		"has said nothing":        {&record{}, func(v *fleet.View) { v.Status, v.Result = nil, nil }, actNothing},
+		"pending":                 {pending(), func(*fleet.View) {}, actNothing},
+		"pending, new stream":     {pending(), func(v *fleet.View) { v.Stream = 4 }, actSend},
+		"pending, no stream":      {pending(), func(v *fleet.View) { v.Stream = 0 }, actNothing},
+		"pending, left the pool": {pending(), func(v *fleet.View) {
+			v.Stream, v.Assignment = 4, &agentv1.Assignment{}
+		}, actNothing},
+		"pending, reinstalled, not ready": {pending(), func(v *fleet.View) {
+			v.Stream, v.EnrolledAt, v.Status = 4, 2, nil
+		}, actNothing},
 		"pending, another node part":        {pending(), func(v *fleet.View) { v.Assignment.NodeDigest = "d2" }, actSign},
 		"pending, another node IP":          {pending(), func(v *fleet.View) { v.Status.NodeIp = "10.200.0.12" }, actSign},
 		"pending, reinstalled":              {pending(), func(v *fleet.View) { v.EnrolledAt = 2 }, actSign},
