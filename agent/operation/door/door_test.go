@@ -310,3 +310,11 @@ func isRefusal(err error, reason agentv1.DoorRefusalReason) bool {
 	var refusal *operation.Refusal
 	return errors.As(err, &refusal) && refusal.Reason == reason
 }
+
+// chmodAll opens a socket and its folder for everybody.
+func chmodAll(t *testing.T, path string) {
+	t.Helper()
+	if err := errors.Join(os.Chmod(filepath.Dir(path), 0o755), os.Chmod(path, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+}
