@@ -77,14 +77,16 @@ func poolState(s planev1.PoolState) cell {
 }
 
 func hostRow(t *table, r *planev1.Resource) {
-	t.head = []string{"NAME", "POOL", "CONNECTED", "NIC", "NODE IP", "NODE"}
+	// A host ID made of a product UUID has 41 characters: what follows it fits
+	// into 80 columns, but for the NIC.
+	t.head = []string{"NAME", "POOL", "UP", "NODE", "NODE IP", "NIC"}
 	s := r.GetEdgeHostStatus()
 	connected := cell{text: "no", style: styleBad}
 	if s.GetConnected() {
 		connected = cell{text: "yes", style: styleGood}
 	}
 	t.add(text(r.GetMetadata().GetName()), text(s.GetPool()), connected,
-		text(s.GetHost().GetNic()), text(s.GetHost().GetNodeIp()), nodeState(s))
+		nodeState(s), text(s.GetHost().GetNodeIp()), text(s.GetHost().GetNic()))
 }
 
 // nodeState is the node in a word.
