@@ -22,8 +22,7 @@ func registered(f *facts, now time.Time) verdict {
 	case s.Connected:
 		return yes("Connected", "the stream to the plane is open; the host's certificate is valid until %s", until)
 	case now.After(f.identity.Certificate.NotAfter):
-		return no("CertificateExpired", "the host's certificate ended %s; put a fresh enrolment token into the token file and remove the file %s from the state directory",
-			until, identity.FileName)
+		return no("CertificateExpired", "the host's certificate ended %s; put a fresh enrolment token into the token file and restart hybrid-agent.service", until)
 	case s.LastError == nil:
 		return yes("Connecting", "the host's certificate is valid until %s; no stream to the plane yet", until)
 	case s.LastReason == identity.ReasonPlaneUnreachable || s.LastReason == identity.ReasonBadAnswer:

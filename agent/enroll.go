@@ -16,7 +16,6 @@ import (
 	"hybridagent/agent/identity"
 	"hybridagent/agent/session"
 	"hybridagent/agent/store"
-	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
 const (
@@ -71,8 +70,11 @@ func (p *planeTask) Run(ctx context.Context) error {
 		return nil
 	}
 	p.update(func(f *facts) { f.hostID = id })
-	if who := p.identity(); !who.Enrolled() && !p.enroll(ctx, id, who) {
+	if who := p.identity(); p.mustEnroll(who) && !p.enroll(ctx, id, who) {
 		return nil
+	}
+	if p.hasToken() {
+		p.eraseToken(ctx) // left behind by a run that was cut off
 	}
 	s := session.New(session.Options{
 		Log: p.log, Address: p.cfg.Plane.Address, HostID: id.ID, Handler: p, Outbox: p.core.outbox,
@@ -83,6 +85,20 @@ func (p *planeTask) Run(ctx context.Context) error {
 	p.running = s
 	p.core.mu.Unlock()
 	return s.Run(ctx)
+}
+
+// mustEnroll says whether the host needs a token: it has no certificate, or one
+// that has ended while somebody put a fresh token there.
+func (p *planeTask) mustEnroll(who *identity.Identity) bool {
+	if !who.Enrolled() {
+		return true
+	}
+	return time.Now().After(who.Certificate.NotAfter) && p.hasToken()
+}
+
+func (p *planeTask) hasToken() bool {
+	_, err := identity.ReadToken(p.cfg.Enrollment.TokenFile)
+	return err == nil
 }
 
 // load takes the identity from disk. A damaged one makes the host enrol again;
@@ -152,7 +168,6 @@ func (p *planeTask) enroll(ctx context.Context, id hostid.ID, who *identity.Iden
 		if err == nil {
 			p.log.Info("enrolled", zap.String("host_id", id.ID), zap.Time("certificate_until", next.Certificate.NotAfter))
 			p.update(func(f *facts) { f.identity, f.enrollErr = next, nil })
-			p.eraseToken(ctx)
 			return true
 		}
 		if ctx.Err() != nil {
@@ -223,29 +238,4 @@ func (p *planeTask) eraseToken(ctx context.Context) {
 	if err := p.door.EraseToken(ctx); err != nil {
 		p.log.Warn("cannot erase the enrolment token; remove it by hand", zap.Error(err))
 	}
-}
-
-// Hello is part of session.Handler.
-func (p *planeTask) Hello() *agentv1.Hello { return p.core.hello() }
-
-// Assignment is part of session.Handler.
-func (p *planeTask) Assignment(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
-	return p.core.offer(ctx, update)
-}
-
-// Operation is part of session.Handler.
-func (p *planeTask) Operation(env *agentv1.SignedOperation) { p.core.ops.offer(env) }
-
-// NodeCertificate is part of session.Handler.
-func (p *planeTask) NodeCertificate(response *agentv1.NodeCertificateResponse) {
-	p.core.node.answer(response)
-}
-
-// Renewed is part of session.Handler.
-func (p *planeTask) Renewed(id *identity.Identity) error {
-	if err := id.Save(p.cfg.Paths.State); err != nil {
-		return fmt.Errorf("cannot keep the renewed certificate: %w", err)
-	}
-	p.update(func(f *facts) { f.identity = id })
-	return nil
 }

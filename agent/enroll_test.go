@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -53,4 +54,23 @@ func TestOperatorSeesWhyAHostCannotEnrol(t *testing.T) {
 			m.stop()
 		})
 	}
+}
+
+func TestExpiredCertificateAndAFreshToken(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	site(t)
+	plane := planetest.New(t)
+	plane.CertificateLife = -30 * time.Second // over when it is issued
+	plane.Start()
+	m := newMachine(t, plane)
+	m.start()
+	contains(t, m.awaitCondition(ConditionRegistered, "false", "CertificateExpired"), "fresh enrolment token", "restart hybrid-agent.service")
+	m.stop()
+	plane.Stop()
+	plane.CertificateLife = time.Hour
+	plane.Start()
+	m.start() // the token is still there: the fake door only notes that it should go
+	m.awaitCondition(ConditionRegistered, "true", "Connected")
 }

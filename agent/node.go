@@ -184,7 +184,10 @@ func (n *nodeMonitor) readState(ctx context.Context) {
 	}
 	if err != nil {
 		n.readAt = n.now().Add(200*time.Millisecond + n.backoff.Next())
-		n.log.Warn("cannot read the node's state", zap.Error(err))
+		if before := n.facts().doorErr; before != nil && before.Error() == err.Error() {
+			return // it was told, and nothing has changed
+		}
+		n.log.Warn("cannot read the node's state; trying on", zap.Error(err))
 		n.change(func(f *nodeFacts) { f.doorErr = err })
 		return
 	}

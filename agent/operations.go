@@ -132,6 +132,7 @@ func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) {
 // attached to. It goes on through restarts of hybrid-agent-op.
 func (o *operations) follow(ctx context.Context, id string, env *agentv1.SignedOperation) {
 	backoff := session.Backoff{First: time.Second, Cap: 10 * time.Second}
+	told := ""
 	for ctx.Err() == nil {
 		end, err := o.once(ctx, id, env)
 		var refusal *operation.Refusal
@@ -147,8 +148,12 @@ func (o *operations) follow(ctx context.Context, id string, env *agentv1.SignedO
 		case errors.Is(err, operation.ErrInterrupted):
 			o.log.Info("hybrid-agent-op closed the connection, attaching again", zap.String("op_id", id))
 		default:
+			if err.Error() == told {
+				break // it was told, and nothing has changed
+			}
+			told = err.Error()
 			o.change(func(s *operationFacts) { s.doorErr = err })
-			o.log.Warn("cannot follow an operation", zap.String("op_id", id), zap.Error(err))
+			o.log.Warn("cannot follow an operation; trying on", zap.String("op_id", id), zap.Error(err))
 		}
 		if !pause(ctx, 100*time.Millisecond+backoff.Next()) {
 			return
