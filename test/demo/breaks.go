@@ -30,7 +30,7 @@ func (s sabotage) String() string {
 	case breakSignature:
 		return "root's configuration on the edge hosts pins another CA"
 	case breakCache:
-		return "the cached assignment is removed while the agent is down"
+		return "what the agent has cached is removed while it is down"
 	case breakRoute:
 		return "the NodePool names a VPN server that is not on the hosts' network"
 	case breakClock:

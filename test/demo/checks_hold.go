@@ -57,7 +57,7 @@ func (d *demo) checkCache(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("cannot delete the route: %w: %s", err, out)
 	}
 	if d.sabotage == breakCache {
-		_, err := edge.Host.Exec(ctx, "sh", "-c", "rm /var/lib/hybrid-agent/*assignment*")
+		_, err := edge.Host.Exec(ctx, "sh", "-c", "cd /var/lib/hybrid-agent && rm assignment && rm -f provisioned pending nic")
 		if err != nil {
 			return "", err
 		}

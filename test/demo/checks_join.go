@@ -89,7 +89,7 @@ func (d *demo) checkEnrolled(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("host ID %s of %s does not come from its SMBIOS UUID %s", d.ids[name], name, uuid)
 		}
 	}
-	return fmt.Sprintf("%s and %s by token, CA pin and CSR; IDs from the SMBIOS UUID", d.ids["edge-1"], d.ids["edge-2"]), nil
+	return fmt.Sprintf("%.13s... and %.13s... by token, CA pin and CSR; host IDs from the SMBIOS UUID", d.ids["edge-1"], d.ids["edge-2"]), nil
 }
 
 func (d *demo) startEdge(edge *actors.Edge, token string) error {

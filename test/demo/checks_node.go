@@ -21,14 +21,7 @@ func (d *demo) checkSignature(ctx context.Context) (string, error) {
 			if err != nil {
 				return err
 			}
-			switch state := strings.TrimPrefix(status.Operation.State, "OPERATION_STATE_"); state {
-			case "PENDING", "RUNNING", "SUCCEEDED", "FAILED":
-				return nil // what becomes of it is the next row's matter
-			case "REFUSED":
-				return lab.Final(errors.New("root refused the plane's operation: " + status.Operation.Message))
-			default:
-				return fmt.Errorf("operation %s: %s", strings.ToLower(state), status.Operation.Message)
-			}
+			return taken(status)
 		})
 		if err != nil {
 			return "", err
@@ -39,6 +32,19 @@ func (d *demo) checkSignature(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return "the plane's operation was taken on both hosts; a forged one was refused: " + said, nil
+}
+
+// taken is nil when root has taken an operation; what becomes of it is the next row's matter.
+func taken(status actors.Status) error {
+	if c, err := status.Condition("OperationRunning"); err == nil && c.Reason == "Refused" {
+		return lab.Final(errors.New(c.Message))
+	}
+	switch state := strings.TrimPrefix(status.Operation.State, "OPERATION_STATE_"); state {
+	case "PENDING", "RUNNING", "SUCCEEDED", "FAILED":
+		return nil
+	default:
+		return errors.New("no operation came yet")
+	}
 }
 
 // forgeOn hands root an operation signed by a CA of the demo's own, as the daemon's user would, and returns root's answer.

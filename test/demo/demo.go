@@ -39,9 +39,14 @@ func newDemo(out io.Writer, repository string, sabotage sabotage) *demo {
 	return &demo{out: out, repository: repository, sabotage: sabotage, started: time.Now(), ids: make(map[string]string)}
 }
 
-// say prints a progress line.
+// say prints a progress line, wrapped to the terminal's 80 columns.
 func (d *demo) say(format string, args ...any) {
-	fmt.Fprintf(d.out, "%5.1fs  %s\n", time.Since(d.started).Seconds(), fmt.Sprintf(format, args...))
+	const indent = 8
+	lines := wrap(fmt.Sprintf(format, args...), tableWidth-indent)
+	fmt.Fprintf(d.out, "%5.1fs  %s\n", time.Since(d.started).Seconds(), lines[0])
+	for _, line := range lines[1:] {
+		fmt.Fprintf(d.out, "%*s%s\n", indent, "", line)
+	}
 }
 
 // play makes the site, checks every row, prints the table and removes the site, unless it is to be kept. held says that every row held.
@@ -145,7 +150,7 @@ func (d *demo) checkAll(ctx context.Context, rows []*row) {
 		if ctx.Err() != nil {
 			return
 		}
-		d.say("%-7s %s: %s", r.result, r.id, r.evidence)
+		d.say("%s %s: %s", r.result, r.id, r.evidence)
 	}
 }
 
@@ -201,10 +206,11 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	folder := filepath.Dir(to)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(to, data, 0o644)
+	return errors.Join(os.WriteFile(to, data, 0o644), giveBack(filepath.Dir(folder), folder, to))
 }
 
 // lookAround says what can be done with a kept site.

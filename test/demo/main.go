@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +42,10 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
+	if os.Geteuid() != 0 && (len(args) == 0 || args[0] != forgeCommand) {
+		fmt.Fprintln(os.Stderr, "demo: cannot run as an ordinary user:", becomeRoot(ctx, args))
+		return exitFailed
+	}
 	command := ""
 	if len(args) > 0 {
 		command = args[0]
@@ -132,42 +135,4 @@ func down() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// runIn runs a command on a host of the kept site and returns its exit code.
-func runIn(ctx context.Context, host string, command []string) int {
-	code, err := execIn(ctx, host, command)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-	}
-	return code
-}
-
-func execIn(ctx context.Context, name string, command []string) (int, error) {
-	repository, err := repository()
-	if err != nil {
-		return exitFailed, err
-	}
-	sites, err := lab.Sites(sitesFolder(repository))
-	if err != nil {
-		return exitFailed, err
-	}
-	if len(sites) != 1 {
-		return exitFailed, fmt.Errorf("cannot choose a site: %d are up; start one with make demo KEEP=1", len(sites))
-	}
-	site, err := lab.Open(sites[0])
-	if err != nil {
-		return exitFailed, err
-	}
-	host, ok := site.Lookup(name)
-	if !ok {
-		return exitUsage, fmt.Errorf("no host %q; the site has %s", name, strings.Join(site.Hosts(), " "))
-	}
-	cmd := host.Command(ctx, command[0], command[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Start(); err != nil {
-		return exitFailed, err
-	}
-	_ = cmd.Wait()
-	return cmd.ProcessState.ExitCode(), nil
 }

@@ -20,7 +20,7 @@ func (d *demo) rows() []*row {
 		{id: "pool-running", limit: long, check: d.checkPoolRunning, needs: []string{"node-ready"}},
 		{id: "ping-from-vpc", limit: short, check: d.checkPing, needs: []string{"path"}},
 		{id: "repair", limit: short, check: d.checkRepair, needs: []string{"route"}},
-		{id: "cache", limit: long, check: d.checkCache, needs: []string{"repair", "pool-running"}},
+		{id: "cache", limit: 15 * time.Second, check: d.checkCache, needs: []string{"repair", "pool-running"}},
 		{id: "reconnect", limit: 2 * long, check: d.checkReconnect, needs: []string{"cache"}},
 	}
 	for _, r := range rows {

@@ -42,6 +42,14 @@ func TestEveryNeedComesBefore(t *testing.T) {
 	}
 }
 
+func TestSudoPassesTheDemosVariables(t *testing.T) {
+	env := map[string]string{"KEEP": "1", "DEMO_BREAK": "route", "SECRET": "x"}
+	got := strings.Join(sudoArgs("/r/build/lab/demo", []string{"down"}, func(name string) string { return env[name] }), " ")
+	if want := "sudo -- env KEEP=1 DEMO_BREAK=route /r/build/lab/demo down"; got != want {
+		t.Errorf("sudo is called as %q, want %q", got, want)
+	}
+}
+
 func TestUnknownBreakIsRefused(t *testing.T) {
 	for _, name := range strings.Split(breakNames, "|") {
 		if s, err := parseBreak(name); err != nil || s.String() == breakNothing.String() {
