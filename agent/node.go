@@ -16,7 +16,9 @@ import (
 const (
 	nodeReadNotReady = time.Minute
 	nodeReadReady    = 10 * time.Minute
-	kubeletInterval  = 10 * time.Second
+	kubeletInterval  = 20 * time.Second
+	// kubeletRecheck is the wait after a first failure, which is no verdict yet.
+	kubeletRecheck = 3 * time.Second
 	// certificateRetry is the wait after the plane did not sign the node's key.
 	certificateRetry = time.Minute
 	// certificateMargin is how long before its end a node certificate is replaced.
@@ -210,6 +212,10 @@ func (n *nodeMonitor) checkKubelet(ctx context.Context) {
 	switch {
 	case err != nil:
 		n.kubeletFailures++
+		n.kubeletAt = n.now().Add(kubeletRecheck)
+		if n.kubeletFailures >= 2 {
+			n.kubeletAt = n.now().Add(kubeletInterval / 2)
+		}
 		if n.kubeletFailures >= 2 && (before == nil || before.Error() != err.Error()) {
 			n.change(func(f *nodeFacts) { f.kubeletErr = err })
 		}

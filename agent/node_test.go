@@ -133,7 +133,7 @@ func TestKubeletIsJudgedWhenItFailsTwice(t *testing.T) {
 		if n.facts().kubeletErr != nil {
 			t.Error("one failure is no verdict")
 		}
-		time.Sleep(kubeletInterval)
+		time.Sleep(kubeletRecheck)
 		synctest.Wait()
 		if n.facts().kubeletErr == nil {
 			t.Error("two failures are one")
