@@ -84,7 +84,8 @@ func (m *Monitor) Report() Report {
 // Run probes until ctx ends; then it returns nil.
 func (m *Monitor) Run(ctx context.Context) error {
 	close(m.ready)
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(time.Hour)
+	timer.Stop() // Set wakes the first round
 	defer timer.Stop()
 	for failures := 0; ; {
 		select {
