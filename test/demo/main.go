@@ -111,7 +111,15 @@ func repository() (string, error) {
 	return folder, nil
 }
 
-func sitesFolder(repository string) string { return filepath.Join(repository, "build/lab/sites") }
+// sitesVariable names another folder for sites, so that a test's are not taken for anybody else's.
+const sitesVariable = "DEMO_SITES"
+
+func sitesFolder(repository string) string {
+	if folder := os.Getenv(sitesVariable); folder != "" {
+		return folder
+	}
+	return filepath.Join(repository, "build/lab/sites")
+}
 
 // down removes every site of this repository.
 func down() error {

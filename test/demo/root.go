@@ -37,7 +37,7 @@ func becomeRoot(ctx context.Context, args []string) error {
 func sudoArgs(program string, args []string, getenv func(string) string) []string {
 	line := []string{"sudo", "--"}
 	variables := []string{"env"}
-	for _, name := range []string{"KEEP", "DEMO_BREAK"} {
+	for _, name := range []string{"KEEP", "DEMO_BREAK", sitesVariable} {
 		if value := getenv(name); value != "" {
 			variables = append(variables, name+"="+value)
 		}

@@ -45,6 +45,12 @@ func repository(t *testing.T) string {
 	return folder
 }
 
+// ownSites lets the demos of this test make their sites in a folder of its own: a site that somebody keeps up is not its business.
+func ownSites(t *testing.T) {
+	t.Helper()
+	t.Setenv("DEMO_SITES", t.TempDir())
+}
+
 func demoCommand(ctx context.Context, t *testing.T, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, filepath.Join(repository(t), "build/lab/demo"))
@@ -98,7 +104,7 @@ func requireNothingLeft(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	err := lab.Until(ctx, "an empty machine", 20*time.Millisecond, func(context.Context) error {
-		left, err := lab.Leftovers(filepath.Join(repository(t), "build/lab/sites"))
+		left, err := lab.Leftovers(os.Getenv("DEMO_SITES"))
 		if err == nil && len(left) > 0 {
 			err = errors.New("left behind: " + strings.Join(left, "; "))
 		}
@@ -110,6 +116,7 @@ func requireNothingLeft(t *testing.T) {
 }
 
 func TestEveryRowHolds(t *testing.T) {
+	ownSites(t)
 	r := play(t)
 	requireNothingLeft(t)
 	if r.code != 0 || !slices.Equal(r.order, rowIDs) {
@@ -132,6 +139,7 @@ func TestEveryRowHolds(t *testing.T) {
 }
 
 func TestEachBreakFailsItsRow(t *testing.T) {
+	ownSites(t)
 	breaks := map[string]struct{ unreached, ok []string }{
 		"repair":    {unreached: []string{"cache", "reconnect"}, ok: []string{"route", "pool-running", "ping-from-vpc"}},
 		"node-ip":   {unreached: []string{"node-ready", "pool-running", "cache", "reconnect"}, ok: []string{"provision", "ping-from-vpc", "repair"}},
@@ -163,6 +171,7 @@ func TestEachBreakFailsItsRow(t *testing.T) {
 }
 
 func TestUnknownBreakIsAUsageError(t *testing.T) {
+	ownSites(t)
 	if r := play(t, "DEMO_BREAK=everything"); r.code != 2 || !strings.Contains(r.output, "not one of") {
 		t.Errorf("exit code %d: %s", r.code, r.output)
 	}
@@ -171,6 +180,7 @@ func TestUnknownBreakIsAUsageError(t *testing.T) {
 
 // TestInterruptedAnywhere ends the demo at random moments of its first seconds, gently and not.
 func TestInterruptedAnywhere(t *testing.T) {
+	ownSites(t)
 	for _, signal := range []unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGKILL, unix.SIGINT, unix.SIGKILL, unix.SIGINT} {
 		moment := time.Duration(rand.IntN(9000)) * time.Millisecond
 		t.Run(signal.String()+" after "+moment.String(), func(t *testing.T) {
@@ -194,6 +204,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 }
 
 func TestKeepAndDown(t *testing.T) {
+	ownSites(t)
 	r := play(t, "KEEP=1")
 	defer requireNothingLeft(t)
 	demo := filepath.Join(repository(t), "build/lab/demo")
