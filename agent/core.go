@@ -148,6 +148,16 @@ func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *age
 	return result
 }
 
+// confirm takes the plane's word that the cached assignment is the one it wants.
+func (c *core) confirm(generation uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &c.facts
+	if f.assignment != nil && generation != 0 && f.assignment.update.GetGeneration() == generation {
+		f.fromCache = false
+	}
+}
+
 // pass runs the pipeline; fresh says that links, addresses or routes may have
 // changed since the last one.
 func (c *core) pass(ctx context.Context, fresh bool) {

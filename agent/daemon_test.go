@@ -84,8 +84,12 @@ func restartWithoutPlane(t *testing.T, plane *planetest.Plane, m *machine, updat
 		t.Errorf("status from the cache: %v", s.GetAssignment())
 	}
 	contains(t, m.awaitCondition(ConditionRegistered, "true", "Disconnected"), "works from its cache", plane.Address(), "keeps trying")
+	plane.Greet = &agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_Welcome{Welcome: &agentv1.Welcome{
+		PlaneVersion: "test", Generation: update.GetGeneration(),
+	}}}
 	plane.Start()
 	m.awaitCondition(ConditionRegistered, "true", "Connected")
+	m.await("the plane's confirmation", func(s *localv1.Status) bool { return !s.GetAssignment().GetFromCache() })
 	m.await("operation's end again", func(s *localv1.Status) bool { return succeeded(s.GetOperation()) })
 }
 

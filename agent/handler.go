@@ -11,6 +11,9 @@ import (
 // Hello is part of session.Handler.
 func (p *planeTask) Hello() *agentv1.Hello { return p.core.hello() }
 
+// Welcomed is part of session.Handler.
+func (p *planeTask) Welcomed(generation uint64) { p.core.confirm(generation) }
+
 // Assignment is part of session.Handler.
 func (p *planeTask) Assignment(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
 	return p.core.offer(ctx, update)

@@ -69,6 +69,9 @@ func TestAssignmentIsSentOnlyWhereItDiffers(t *testing.T) {
 	s.Close()
 
 	same := h.Connect(u.GetGeneration(), u.GetDigest())
+	if got := same.Welcome.GetGeneration(); got != u.GetGeneration() {
+		t.Errorf("the welcome confirms generation %d, want %d", got, u.GetGeneration())
+	}
 	site := planetest.NewSite(t, "edge-1")
 	p.Apply(site.All()...)
 	if got := same.Assignment().GetGeneration(); got != 2 {

@@ -27,6 +27,8 @@ const (
 type Handler interface {
 	// Hello describes the host for a new stream.
 	Hello() *agentv1.Hello
+	// Welcomed takes the generation that the plane confirmed; 0: none.
+	Welcomed(generation uint64)
 	// Assignment applies an assignment and answers for it.
 	Assignment(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult
 	// Operation takes a signed operation and returns at once.

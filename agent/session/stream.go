@@ -89,6 +89,7 @@ func (s *Session) converse(ctx context.Context, conn *grpc.ClientConn, started *
 	*started = time.Now()
 	s.opt.Outbox.restart()
 	s.welcomed()
+	s.opt.Handler.Welcomed(first.GetWelcome().GetGeneration())
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return s.receive(ctx, stream) })
 	tasks.Go(func() error { return s.send(ctx, stream) })

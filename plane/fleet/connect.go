@@ -160,12 +160,17 @@ func (f *Fleet) attach(h *host, s *session, hello *agentv1.Hello) {
 	h.streams++
 	s.number = h.streams
 	h.session, h.connected, h.since, h.agent = s, true, now, hello.GetAgentVersion()
-	s.answer(&agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_Welcome{Welcome: &agentv1.Welcome{
+	welcome := &agentv1.Welcome{
 		PlaneVersion: f.cfg.Version,
 		PlaneTime:    timestamppb.New(now),
 		Keepalive:    durationpb.New(keepalive),
-	}}})
-	if send, _ := h.reconcileLocked(hello.GetGeneration(), hello.GetDigest()); send {
+	}
+	send, _ := h.reconcileLocked(hello.GetGeneration(), hello.GetDigest())
+	if !send {
+		welcome.Generation = h.generation
+	}
+	s.answer(&agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_Welcome{Welcome: welcome}})
+	if send {
 		s.assign(h.updateLocked())
 	}
 	f.unsaved.add(h.id)

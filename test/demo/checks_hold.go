@@ -116,6 +116,9 @@ func (d *demo) checkReconnect(ctx context.Context) (string, error) {
 		if !status.Plane.Connected {
 			return "", fmt.Errorf("%s does not call itself connected", edge.Host.Name)
 		}
+		if status.Assignment.FromCache {
+			return "", fmt.Errorf("%s still calls its assignment cached", edge.Host.Name)
+		}
 	}
 	return fmt.Sprintf("both hosts connected and the pool Running %.1f s after the plane's return", time.Since(begin).Seconds()), nil
 }

@@ -1238,7 +1238,10 @@ type Welcome struct {
 	PlaneTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=plane_time,json=planeTime,proto3" json:"plane_time,omitempty"`
 	// How often a host with nothing to say sends nothing: the HTTP/2 keepalive
 	// interval it should use; default 30 s, 10 s to 30 min.
-	Keepalive     *durationpb.Duration `protobuf:"bytes,3,opt,name=keepalive,proto3" json:"keepalive,omitempty"`
+	Keepalive *durationpb.Duration `protobuf:"bytes,3,opt,name=keepalive,proto3" json:"keepalive,omitempty"`
+	// Generation that the host said it holds, where it is the one the plane wants:
+	// no assignment follows. 0: the plane sends one.
+	Generation    uint64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1292,6 +1295,13 @@ func (x *Welcome) GetKeepalive() *durationpb.Duration {
 		return x.Keepalive
 	}
 	return nil
+}
+
+func (x *Welcome) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 // NodeCertificateResponse is the node's certificate, or why there is none.
@@ -1500,12 +1510,15 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"\toperation\x18\x03 \x01(\v2 .hybrid.agent.v1.SignedOperationH\x00R\toperation\x12U\n" +
 	"\x10node_certificate\x18\x04 \x01(\v2(.hybrid.agent.v1.NodeCertificateResponseH\x00R\x0fnodeCertificate\x124\n" +
 	"\agoodbye\x18\x05 \x01(\v2\x18.hybrid.agent.v1.GoodbyeH\x00R\agoodbyeB\t\n" +
-	"\amessage\"\xa2\x01\n" +
+	"\amessage\"\xc2\x01\n" +
 	"\aWelcome\x12#\n" +
 	"\rplane_version\x18\x01 \x01(\tR\fplaneVersion\x129\n" +
 	"\n" +
 	"plane_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tplaneTime\x127\n" +
-	"\tkeepalive\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\tkeepalive\"U\n" +
+	"\tkeepalive\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\tkeepalive\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\"U\n" +
 	"\x17NodeCertificateResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x18\n" +
 	"\arefusal\x18\x02 \x01(\tR\arefusal\"]\n" +
