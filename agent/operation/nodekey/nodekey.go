@@ -48,6 +48,10 @@ func New(root, hostID string, now func() time.Time) *Keeper {
 // ErrNoCertificate says that no certificate is installed.
 var ErrNoCertificate = errors.New("no node certificate is installed")
 
+// ErrNotYetValid says that a certificate's validity begins later than what this
+// host's clock says.
+var ErrNotYetValid = errors.New("correct the clock")
+
 // CSR returns a DER certificate signing request with CN = host ID. It makes the
 // key where there is none; an existing key stays, so that a certificate that
 // was issued for it stays good.
@@ -154,8 +158,8 @@ func (k *Keeper) check(cert *x509.Certificate) error {
 		return fmt.Errorf("cannot use the node certificate: it expired at %s, this host's clock says %s; correct the clock, or ask for a new certificate",
 			cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case now.Before(cert.NotBefore):
-		return fmt.Errorf("cannot use the node certificate: it is valid from %s, this host's clock says %s; correct the clock",
-			cert.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		return fmt.Errorf("cannot use the node certificate: it is valid from %s, this host's clock says %s; %w",
+			cert.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), ErrNotYetValid)
 	}
 	return nil
 }

@@ -15,15 +15,24 @@ import (
 	"hybridagent/nodeadm"
 )
 
-// preflight refuses before anything is changed what cannot end well.
-func (p *job) preflight(context.Context, engine.Run) error {
-	checks := []func() error{p.checkNotProvisioned, p.checkNodeadm, p.checkSpec, p.checkNodeIP, p.checkCredentials}
-	for _, check := range checks {
-		if err := check(); err != nil {
-			return &engine.Permanent{Err: err}
+// preflight refuses before anything is changed what cannot end well, and waits
+// for what comes by itself.
+func (p *job) preflight(ctx context.Context, run engine.Run) error {
+	checks := []func() error{p.checkNotProvisioned, p.checkNodeadm, p.checkSpec, p.checkRemoteNodeCIDRs, p.checkCredentials, p.checkAddress}
+	return wait(ctx, run, func() error {
+		// What another look would find again comes before what may pass.
+		var passing *awaited
+		for _, check := range checks {
+			err := check()
+			if err != nil && !errors.As(err, &passing) {
+				return &engine.Permanent{Err: err}
+			}
 		}
-	}
-	return nil
+		if passing != nil {
+			return passing
+		}
+		return nil
+	})
 }
 
 // checkNotProvisioned refuses a host that is a node with another node part:
@@ -60,19 +69,12 @@ func (p *job) checkSpec() error {
 	return nil
 }
 
-// checkNodeIP makes the checks that nodeadm leaves out: it takes an address
-// that the host does not have.
-func (p *job) checkNodeIP() error {
+// checkRemoteNodeCIDRs makes a check that nodeadm leaves out where it is given
+// the cluster's endpoint.
+func (p *job) checkRemoteNodeCIDRs() error {
 	ip, err := netip.ParseAddr(p.op.GetNodeIp())
 	if err != nil {
 		return fmt.Errorf("cannot use node IP %q: %w", p.op.GetNodeIp(), err)
-	}
-	owned, err := p.Addresses()
-	if err != nil {
-		return fmt.Errorf("cannot list this host's addresses: %w", err)
-	}
-	if !slices.Contains(owned, ip) {
-		return fmt.Errorf("cannot use node IP %s: this host does not have it (it has %v); choose a NIC in the NodePool, or wait until its address is back", ip, owned)
 	}
 	for _, text := range p.spec.GetRemoteNodeCidrs() {
 		cidr, err := netip.ParsePrefix(text)
@@ -87,13 +89,30 @@ func (p *job) checkNodeIP() error {
 		ip, p.spec.GetRemoteNodeCidrs())
 }
 
+// checkAddress waits for the node IP: nodeadm would take one that the host does
+// not have. At boot this runs before a DHCP server has answered.
+func (p *job) checkAddress() error {
+	owned, err := p.Addresses()
+	if err != nil {
+		return &awaited{fmt.Errorf("cannot list this host's addresses: %w", err)}
+	}
+	if !slices.ContainsFunc(owned, func(one netip.Addr) bool { return one.String() == p.op.GetNodeIp() }) {
+		return &awaited{fmt.Errorf("cannot use node IP %s: this host does not have it (it has %v); bring its NIC up, or choose another NIC in the NodePool", p.op.GetNodeIp(), owned)}
+	}
+	return nil
+}
+
 func (p *job) checkCredentials() error {
 	if p.spec.GetAccess().GetIamRolesAnywhere() == nil {
 		return nil
 	}
 	_, err := p.Keys.Installed()
-	if errors.Is(err, nodekey.ErrNoCertificate) {
+	switch {
+	case errors.Is(err, nodekey.ErrNoCertificate):
 		return errors.New("cannot provision with IAM Roles Anywhere: no node certificate is installed yet; the agent asks the plane for one, so check that it is connected")
+	case errors.Is(err, nodekey.ErrNotYetValid):
+		// A host without a battery for its clock starts in the past.
+		return &awaited{err}
 	}
 	return err
 }

@@ -19,9 +19,9 @@ import (
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
-// Deadlines of single steps; the operation's own is 15 min by default.
+// Deadlines of single steps; the operation's own is 15 min by default. The
+// steps that wait for the host's network and clock have none but that.
 const (
-	routeDeadline   = 2 * time.Minute
 	installDeadline = 10 * time.Minute
 	checkDeadline   = time.Minute
 	initDeadline    = 5 * time.Minute
@@ -86,7 +86,7 @@ func Plan(opt Options, op *agentv1.Operation) ([]engine.Step, error) {
 	p := &job{Options: opt, op: op, spec: op.GetNode(), redactor: nodeadm.NewRedactor(nodeadm.Secrets(op.GetNode())...)}
 	return []engine.Step{
 		{Name: "preflight", Percent: 2, Always: true, Do: p.preflight},
-		{Name: "vpc-route", Percent: 3, Always: true, Deadline: routeDeadline, Do: p.route},
+		{Name: "vpc-route", Percent: 3, Always: true, Do: p.route},
 		{Name: "nodeadm-install", Percent: 40, Deadline: opt.InstallDeadline, Attempts: nodeadmAttempts, Check: p.installed, Do: p.install},
 		{Name: "render-config", Percent: 42, Always: true, Do: p.render, Undo: p.removeConfig},
 		{Name: "nodeadm-config-check", Percent: 45, Deadline: checkDeadline, Do: p.configCheck},

@@ -5,13 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"hybridagent/agent/operation/engine"
 )
-
-// routePoll is how often the way to the VPC is looked at.
-const routePoll = 200 * time.Millisecond
 
 // route waits until packets to the VPC leave from the node IP. The daemon
 // installs the route; after a boot this operation may be faster than it, and
@@ -21,20 +17,12 @@ func (p *job) route(ctx context.Context, run engine.Run) error {
 	if len(p.spec.GetVpnServers()) == 0 {
 		return nil
 	}
-	ticker := time.NewTicker(routePoll)
-	defer ticker.Stop()
-	for {
-		reason := p.astray()
-		if reason == "" {
-			return nil
+	return wait(ctx, run, func() error {
+		if reason := p.astray(); reason != "" {
+			return &awaited{fmt.Errorf("cannot provision without the route to the VPC: %s; the daemon installs it, so look at 'hybrid-agent status'", reason)}
 		}
-		run.Say("waiting for the route to the VPC: " + reason)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("cannot provision without the route to the VPC: %s; the daemon installs it, so look at 'hybrid-agent status': %w", reason, ctx.Err())
-		case <-ticker.C:
-		}
-	}
+		return nil
+	})
 }
 
 // astray says which VPC CIDR is reached from another address than the node IP;
