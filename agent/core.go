@@ -161,17 +161,26 @@ func (c *core) confirm(generation uint64) {
 // pass runs the pipeline; fresh says that links, addresses or routes may have
 // changed since the last one.
 func (c *core) pass(ctx context.Context, fresh bool) {
+	if fresh {
+		c.passWith(ctx, func() (netcfg.Inventory, error) { return c.inventory(ctx) })
+		return
+	}
+	c.passWith(ctx, nil)
+}
+
+// passWith is pass with an inventory from elsewhere; nil: the one at hand.
+func (c *core) passWith(ctx context.Context, inventory func() (netcfg.Inventory, error)) {
 	var inv netcfg.Inventory
 	var err error
-	if fresh {
-		inv, err = c.inventory(ctx)
+	if inventory != nil {
+		inv, err = inventory()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ctx.Err() != nil {
 		return
 	}
-	if fresh {
+	if inventory != nil {
 		c.facts.net.inventoryErr = err
 		if err == nil {
 			c.inv = inv
@@ -184,6 +193,20 @@ func (c *core) pass(ctx context.Context, fresh bool) {
 		c.netChange()
 	}
 	c.evaluate()
+}
+
+// readAhead begins to read the inventory and returns how to wait for it.
+func (c *core) readAhead(ctx context.Context) func() (netcfg.Inventory, error) {
+	type result struct {
+		inv netcfg.Inventory
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		inv, err := c.inventory(ctx)
+		done <- result{inv, err}
+	}()
+	return func() (netcfg.Inventory, error) { r := <-done; return r.inv, r.err }
 }
 
 // gather takes what the slow stages left; c.mu is held.

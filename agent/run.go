@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -43,42 +44,55 @@ func Run(ctx context.Context, opt Options) error {
 	if err := os.MkdirAll(cfg.Paths.State, 0o700); err != nil {
 		return fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	lock, err := store.Acquire(cfg.Paths.State)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lock.Release() }()
-
 	door := opt.Door
 	if door == nil {
 		door = operation.NewClient(cfg.Paths.OpSocket)
 	}
 	c, keeper := newCore(opt, door)
-	if err := c.load(); err != nil {
-		return err
-	}
 	plane := newPlaneTask(log.Named("plane"), cfg, c, door)
-	if err := plane.load(); err != nil {
-		return err
-	}
 	c.netChange = func() { plane.networkChanged(); c.time.NetworkChanged() }
+	// The keeper subscribes and the inventory is read while the state is: the
+	// route of a host that starts waits for the slowest of the three only. The
+	// keeper writes nothing before it is told what is wanted.
+	group := newTaskGroup(ctx)
+	group.start(keeper)
+	inventory := c.readAhead(group.ctx)
+	lock, err := openState(cfg, c, plane)
+	if err != nil {
+		return group.abandon(err)
+	}
+	defer func() { _ = lock.Release() }()
+	group.start(&pipeline{core: c, keeper: keeper, first: inventory, ready: make(chan struct{})})
+
 	listener, err := localListener(ctx, cfg.Paths.Socket)
 	if err != nil {
-		return err
+		return group.abandon(err)
 	}
-	tasks := []Task{
-		keeper, &pipeline{core: c, keeper: keeper, ready: make(chan struct{})},
+	group.start(
 		c.path, c.time, c.node, c.ops, plane,
 		local.NewServer(log.Named("local"), listener, c),
 		metrics.NewServer(log.Named("metrics"), cfg.Metrics.Listen, c),
 		newWatchdog(log, c),
-	}
-	err = runTasks(ctx, tasks, func() error {
+	)
+	err = group.wait(func() error {
 		log.Info("ready", zap.String("version", opt.Version), zap.Duration("after", time.Since(c.started)))
 		return systemd.Notify(systemd.Ready)
 	})
 	_ = systemd.Notify(systemd.Stopping) // nobody is left to tell of a failure
 	return err
+}
+
+// openState takes the lock and reads what is cached under it.
+func openState(cfg config.Config, c *core, plane *planeTask) (*store.Lock, error) {
+	lock, err := store.Acquire(cfg.Paths.State)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(c.load(), plane.load()); err != nil {
+		_ = lock.Release()
+		return nil, err
+	}
+	return lock, nil
 }
 
 // newCore wires the pipeline and its slow stages.
@@ -138,6 +152,8 @@ type pipeline struct {
 		Ready() <-chan struct{}
 		Changes() <-chan struct{}
 	}
+	// first is the inventory for the first pass.
+	first func() (netcfg.Inventory, error)
 	ready chan struct{}
 }
 
@@ -154,8 +170,11 @@ func (p *pipeline) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	p.core.pass(ctx, true)
+	p.core.passWith(ctx, p.first)
 	close(p.ready)
+	// The first inventory may be older than the keeper's subscription: what
+	// changed between the two woke nobody.
+	p.core.pass(ctx, true)
 	for {
 		select {
 		case <-ctx.Done():

@@ -18,31 +18,57 @@ type Task interface {
 	String() string
 }
 
-// runTasks runs all tasks and calls whenReady once each of them is ready. It
-// returns the first error, with the task's name; nil when ctx ended.
-func runTasks(ctx context.Context, tasks []Task, whenReady func() error) error {
+// taskGroup runs tasks together: the first error ends them all.
+type taskGroup struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	group  *errgroup.Group
+	tasks  []Task
+}
+
+func newTaskGroup(ctx context.Context) *taskGroup {
+	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
+	return &taskGroup{ctx: ctx, cancel: cancel, group: group}
+}
+
+// start runs tasks at once.
+func (g *taskGroup) start(tasks ...Task) {
+	g.tasks = append(g.tasks, tasks...)
 	for _, task := range tasks {
-		group.Go(func() error {
-			err := task.Run(ctx)
+		g.group.Go(func() error {
+			err := task.Run(g.ctx)
 			switch {
 			case err != nil:
 				return fmt.Errorf("%s: %w", task, err)
-			case ctx.Err() == nil:
+			case g.ctx.Err() == nil:
 				return fmt.Errorf("%s: ended by itself", task)
 			}
 			return nil
 		})
 	}
-	group.Go(func() error {
-		for _, task := range tasks {
+}
+
+// wait calls whenReady once every task is ready, and returns when all have ended:
+// the first error, with the task's name; nil when the context ended.
+func (g *taskGroup) wait(whenReady func() error) error {
+	defer g.cancel()
+	g.group.Go(func() error {
+		for _, task := range g.tasks {
 			select {
 			case <-task.Ready():
-			case <-ctx.Done():
+			case <-g.ctx.Done():
 				return nil
 			}
 		}
 		return whenReady()
 	})
-	return group.Wait()
+	return g.group.Wait()
+}
+
+// abandon ends the tasks that were started, because of an error elsewhere.
+func (g *taskGroup) abandon(err error) error {
+	g.cancel()
+	_ = g.group.Wait() // the error that we have came first
+	return err
 }
