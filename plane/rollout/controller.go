@@ -63,7 +63,7 @@ func New(ctx context.Context, cfg Config) (*Controller, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		r, err := decodeRecord(e)
+		r, err := decodeRecord(c.cfg.Store, e)
 		if err != nil {
 			return nil, err
 		}
@@ -162,7 +162,7 @@ func (c *Controller) send(id string, r *record, v fleet.View) error {
 // save commits a record before anything of it leaves the plane. Where another
 // wrote in between, theirs is taken and the host looked at again.
 func (c *Controller) save(ctx context.Context, id string, r *record) error {
-	write, err := r.write(id)
+	write, err := r.write(c.cfg.Store, id)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (c *Controller) save(ctx context.Context, id string, r *record) error {
 	}
 	if errors.Is(err, store.ErrConflict) {
 		if e, readErr := c.cfg.Store.Get(ctx, recordPrefix+id); readErr == nil {
-			if theirs, decodeErr := decodeRecord(e); decodeErr == nil {
+			if theirs, decodeErr := decodeRecord(c.cfg.Store, e); decodeErr == nil {
 				c.records[id] = theirs
 			}
 		}

@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -35,8 +36,11 @@ type record struct {
 // order is one signed operation and how it ended.
 type order struct {
 	ID string `json:"id"`
-	// Envelope is the encoded SignedOperation; dropped once it has ended.
-	Envelope []byte `json:"envelope,omitempty"`
+	// Envelope is the encoded SignedOperation; dropped once it has ended. The node
+	// part in it may hold an activation code, so it is never stored as it is.
+	Envelope []byte `json:"-"`
+	// Sealed is the envelope as stored, under envelopeLabel; set by write only.
+	Sealed []byte `json:"sealed,omitempty"`
 	// What it was signed for.
 	Generation uint64 `json:"generation"`
 	NodeDigest string `json:"nodeDigest"`
@@ -54,8 +58,20 @@ func (o *order) signed() (*agentv1.SignedOperation, error) {
 	return env, nil
 }
 
-func (r record) write(hostID string) (store.Write, error) {
+// envelopeLabel binds a sealed envelope to its host's record.
+func envelopeLabel(hostID string) string { return recordPrefix + hostID + "#pending.envelope" }
+
+func (r record) write(st *store.Store, hostID string) (store.Write, error) {
 	r.Schema = 1
+	if r.Pending != nil {
+		sealed, err := st.Seal(envelopeLabel(hostID), r.Pending.Envelope)
+		if err != nil {
+			return store.Write{}, err
+		}
+		pending := *r.Pending
+		pending.Sealed = sealed
+		r.Pending = &pending
+	}
 	b, err := json.Marshal(r)
 	if err != nil {
 		return store.Write{}, fmt.Errorf("cannot encode the operations of host %s: %w", hostID, err)
@@ -63,11 +79,19 @@ func (r record) write(hostID string) (store.Write, error) {
 	return store.Write{Key: recordPrefix + hostID, Value: b}, nil
 }
 
-func decodeRecord(e store.Entry) (*record, error) {
+func decodeRecord(st *store.Store, e store.Entry) (*record, error) {
 	r := &record{}
 	if err := json.Unmarshal(e.Value, r); err != nil {
 		return nil, fmt.Errorf("cannot decode %s: %w", e.Key, err)
 	}
 	r.revision = e.Revision
+	if r.Pending == nil {
+		return r, nil
+	}
+	envelope, err := st.Unseal(envelopeLabel(strings.TrimPrefix(e.Key, recordPrefix)), r.Pending.Sealed)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the pending operation of %s: %w", e.Key, err)
+	}
+	r.Pending.Envelope, r.Pending.Sealed = envelope, nil
 	return r, nil
 }
