@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"time"
 
 	"hybridagent/agent/identity"
@@ -22,7 +23,11 @@ func registered(f *facts, now time.Time) verdict {
 	case s.Connected:
 		return yes("Connected", "the stream to the plane is open; the host's certificate is valid until %s", until)
 	case now.After(f.identity.Certificate.NotAfter):
-		return no("CertificateExpired", "the host's certificate ended %s; put a fresh enrolment token into the token file and restart hybrid-agent.service", until)
+		last := ""
+		if s.LastError != nil {
+			last = fmt.Sprintf(" (the last attempt: %v)", s.LastError)
+		}
+		return no("CertificateExpired", "the host's certificate ended %s; put a fresh enrolment token into the token file and restart hybrid-agent.service%s", until, last)
 	case s.LastError == nil:
 		return yes("Connecting", "the host's certificate is valid until %s; no stream to the plane yet", until)
 	case s.LastReason == identity.ReasonPlaneUnreachable || s.LastReason == identity.ReasonBadAnswer:

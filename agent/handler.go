@@ -12,7 +12,10 @@ import (
 func (p *planeTask) Hello() *agentv1.Hello { return p.core.hello() }
 
 // Welcomed is part of session.Handler.
-func (p *planeTask) Welcomed(generation uint64) { p.core.confirm(generation) }
+func (p *planeTask) Welcomed(generation uint64) {
+	p.core.confirm(generation)
+	p.useUpToken()
+}
 
 // Assignment is part of session.Handler.
 func (p *planeTask) Assignment(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {

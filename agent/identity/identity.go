@@ -30,6 +30,9 @@ type Identity struct {
 	Certificate *x509.Certificate
 	// CAs are the plane's CA certificates that matched the pin when they came.
 	CAs []*x509.Certificate
+	// Next is the key of an enrolment that is to replace this one; nil outside of
+	// that. Key and Certificate stay in use until the plane has certified it.
+	Next *ecdsa.PrivateKey
 }
 
 // onDisk is the payload of the file: key, certificate and CAs in one, so that no
@@ -38,6 +41,7 @@ type onDisk struct {
 	Key         []byte   `json:"key"`
 	Certificate []byte   `json:"certificate,omitempty"`
 	CAs         [][]byte `json:"cas,omitempty"`
+	Next        []byte   `json:"next,omitempty"`
 }
 
 // New makes an identity with a fresh P-256 key and no certificate.
@@ -75,6 +79,11 @@ func decode(payload []byte) (*Identity, error) {
 		return nil, fmt.Errorf("cannot read the host's key: %w", err)
 	}
 	id := &Identity{Key: key}
+	if len(disk.Next) > 0 {
+		if id.Next, err = x509.ParseECPrivateKey(disk.Next); err != nil {
+			return nil, fmt.Errorf("cannot read the host's next key: %w", err)
+		}
+	}
 	if len(disk.Certificate) == 0 {
 		return id, nil
 	}
@@ -98,6 +107,11 @@ func (id *Identity) Save(dir string) error {
 	for _, ca := range id.CAs {
 		disk.CAs = append(disk.CAs, ca.Raw)
 	}
+	if id.Next != nil {
+		if disk.Next, err = x509.MarshalECPrivateKey(id.Next); err != nil {
+			return fmt.Errorf("cannot encode the host's next key: %w", err)
+		}
+	}
 	payload, err := json.Marshal(disk)
 	if err != nil {
 		return fmt.Errorf("cannot encode the host's identity: %w", err)
@@ -117,6 +131,32 @@ func (id *Identity) CSR(hostID string) ([]byte, error) {
 
 // Enrolled says whether the host has a certificate, valid or not.
 func (id *Identity) Enrolled() bool { return id != nil && id.Certificate != nil }
+
+// Replace returns the identity with a key for an enrolment that is to replace it.
+// One that was begun before is kept: the plane may know its key already, and its
+// answer was lost.
+func (id *Identity) Replace() (*Identity, error) {
+	if id.Next != nil {
+		return id, nil
+	}
+	fresh, err := New()
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{Key: id.Key, Certificate: id.Certificate, CAs: id.CAs, Next: fresh.Key}, nil
+}
+
+// Candidate is the identity that enrols: of the next key where there is one.
+func (id *Identity) Candidate() *Identity {
+	if id.Next == nil {
+		return id
+	}
+	return &Identity{Key: id.Next}
+}
+
+// Of says whether the identity comes from a CA that the pin vouches for: after a
+// change of the plane's CA it does not.
+func (id *Identity) Of(trust Trust) bool { return len(trust.keep(id.CAs)) > 0 }
 
 // RenewAt returns when two thirds of the certificate's life are over.
 func (id *Identity) RenewAt() time.Time {

@@ -69,6 +69,10 @@ type Options struct {
 	Outbox   *Outbox
 	// OnState, if set, is called with each change.
 	OnState func(State)
+	// Recover, if set, is called after an attempt that failed with err, and says
+	// whether the host has another identity now. The error that it returns is what
+	// operators see.
+	Recover func(ctx context.Context, err error) (bool, error)
 }
 
 // Session keeps a stream to the plane open.
@@ -122,7 +126,16 @@ func (s *Session) Run(ctx context.Context) error {
 		if out.lasted >= settled {
 			backoff.Reset()
 		}
+		renewed := false
+		if s.opt.Recover != nil && out.err != nil {
+			renewed, out.err = s.opt.Recover(ctx, out.err)
+		}
 		wait := out.retryAfter + backoff.Next()
+		if renewed {
+			// Not at once: a plane that enrols and then refuses is not hammered.
+			s.wait(ctx, wait, out.retryAfter)
+			continue
+		}
 		s.failed(out.err, time.Now().Add(wait))
 		s.opt.Log.Info("no stream to the plane", zap.Error(out.err), zap.Duration("retry_in", wait.Round(time.Millisecond)))
 		s.wait(ctx, wait, out.retryAfter)

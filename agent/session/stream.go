@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -210,6 +211,15 @@ func causeOr(ctx context.Context, err error) error {
 	return err
 }
 
+// tlsAlert begins the text of what the other side of a TLS connection objects to.
+const tlsAlert = "remote error: tls: "
+
+// refusedBy names the way back in for a host that the plane does not take.
+func refusedBy(said string) error {
+	return &identity.Error{Reason: identity.ReasonRequestRefused, Err: fmt.Errorf("the plane refuses this host: %s; "+
+		`to enrol it again, make a token with "hybridctl token create", put it into the token file and restart hybrid-agent.service`, said)}
+}
+
 // explain words a stream's end for operators.
 func (s *Session) explain(err error, handshake *identity.Handshake) error {
 	if refused := handshake.Err(); refused != nil {
@@ -220,9 +230,13 @@ func (s *Session) explain(err error, handshake *identity.Handshake) error {
 	case codes.OK, codes.Canceled:
 		return err
 	case codes.Unauthenticated, codes.PermissionDenied:
-		return &identity.Error{Reason: identity.ReasonRequestRefused, Err: fmt.Errorf("the plane refuses this host: %s; "+
-			"look at the host with \"hybridctl get hosts\"", said)}
+		return refusedBy(said)
 	case codes.Unavailable, codes.DeadlineExceeded:
+		// The plane judges the host's certificate after the host has finished its
+		// side of the handshake, so its no comes as an alert on the connection.
+		if _, alert, ok := strings.Cut(said, tlsAlert); ok {
+			return refusedBy("it does not take this host's certificate (" + strings.Trim(alert, `" `) + ")")
+		}
 		return &identity.Error{Reason: identity.ReasonPlaneUnreachable, Err: fmt.Errorf("cannot reach the plane at %s: %s; "+
 			"check the host's way to it; the agent keeps trying", s.opt.Address, said)}
 	case codes.Unknown:

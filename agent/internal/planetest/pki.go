@@ -88,6 +88,7 @@ func (p *Plane) issue(csrDER []byte) ([]byte, error) {
 	uri, _ := url.Parse(agentv1.HostCertificateURIPrefix + csr.Subject.CommonName)
 	p.mu.Lock()
 	life := p.CertificateLife
+	p.known[string(csr.RawSubjectPublicKeyInfo)] = true
 	p.mu.Unlock()
 	return p.certify(p.leaf(csr.Subject, life, func(c *x509.Certificate) {
 		c.URIs = []*url.URL{uri}

@@ -59,6 +59,8 @@ type Plane struct {
 	streams  map[chan *agentv1.PlaneMessage]struct{}
 	serial   int64
 	connects int
+	enrolled int
+	known    map[string]bool // public keys of hosts that are not removed
 }
 
 // New makes a plane with a fresh CA; Start makes it answer.
@@ -67,6 +69,7 @@ func New(tb testing.TB) *Plane {
 	p := &Plane{
 		tb: tb, Tokens: map[string]error{"good": nil}, CertificateLife: time.Hour, Keepalive: 30 * time.Second,
 		received: make(chan *agentv1.AgentMessage, 256), streams: map[chan *agentv1.PlaneMessage]struct{}{},
+		known: map[string]bool{},
 	}
 	var err error
 	if p.caKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
@@ -124,6 +127,29 @@ func (p *Plane) Start() {
 // Stop ends every connection; Start may follow.
 func (p *Plane) Stop() { p.server.Stop() }
 
+// At makes Start answer on the address of another plane, which it replaces.
+func (p *Plane) At(address string) { p.address = address }
+
+// Forget removes every host: their certificates stay valid and are refused.
+func (p *Plane) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = map[string]bool{}
+}
+
+func (p *Plane) knows(cert *x509.Certificate) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[string(cert.RawSubjectPublicKeyInfo)]
+}
+
+// EnrolCount is how many certificates tokens have brought.
+func (p *Plane) EnrolCount() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.enrolled
+}
+
 func orAny(address string) string {
 	if address == "" {
 		return "127.0.0.1:0"
@@ -162,6 +188,9 @@ func (p *Plane) Enroll(_ context.Context, r *agentv1.EnrollRequest) (*agentv1.En
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
+	p.enrolled++
+	p.mu.Unlock()
 	return &agentv1.EnrollResponse{Certificate: cert, CaCertificates: [][]byte{p.ca.Raw}}, nil
 }
 
@@ -182,6 +211,8 @@ func (p *Plane) Connect(stream agentv1.AgentService_ConnectServer) error {
 	caller, _ := peer.FromContext(stream.Context())
 	if info, ok := caller.AuthInfo.(credentials.TLSInfo); !ok || len(info.State.PeerCertificates) == 0 {
 		return status.Error(codes.Unauthenticated, "no certificate")
+	} else if !p.knows(info.State.PeerCertificates[0]) {
+		return status.Error(codes.PermissionDenied, "the host was removed from the plane")
 	}
 	out := make(chan *agentv1.PlaneMessage, 64)
 	p.mu.Lock()
