@@ -43,23 +43,24 @@ func newDescribe(g *globals) *cobra.Command {
 
 func describeHost(w io.Writer, r *planev1.Resource) {
 	s := r.GetEdgeHostStatus()
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-13s %s\n", name+":", fmt.Sprintf(format, args...))
-	}
-	line("Name", "%s", r.GetMetadata().GetName())
-	line("Pool", "%s", orDash(s.GetPool()))
-	line("Connected", "%s since %s", yesNo(s.GetConnected()), s.GetSince().AsTime().UTC().Format(time.RFC3339))
-	line("Agent", "%s", orDash(s.GetAgentVersion()))
+	out := sheet{w}
+	out.line("Name", r.GetMetadata().GetName())
+	out.line("Pool", orDash(s.GetPool()))
+	out.line("Connected", fmt.Sprintf("%s since %s", yesNo(s.GetConnected()), s.GetSince().AsTime().UTC().Format(time.RFC3339)))
+	out.line("Agent", orDash(s.GetAgentVersion()))
 	inv := s.GetInventory()
-	line("System", "%s, %s, kernel %s, %d CPUs, %d MiB", orDash(inv.GetOs()),
-		manifest.EnumWord(inv.GetArchitecture().Descriptor(), inv.GetArchitecture().Number()), orDash(inv.GetKernel()), inv.GetCpus(), inv.GetMemoryBytes()>>20)
-	line("Generation", "%d in force, %d wanted%s", s.GetHost().GetGeneration(), s.GetWantedGeneration(), refusals(s.GetAssignment()))
-	line("Node", "%s, IP %s, Kubernetes %s", nodeState(s).text, orDash(s.GetHost().GetNodeIp()), orDash(s.GetHost().GetAppliedKubernetesVersion()))
-	line("Routes", "%s", orDash(strings.Join(s.GetHost().GetRoutes(), "\n              ")))
-	if f := s.GetHost().GetRepaveFields(); len(f) > 0 {
-		line("Repave", "needed for %s", strings.Join(f, ", "))
+	out.line("System", systemLine(inv))
+	out.line("Generation", append([]string{fmt.Sprintf("%d in force, %d wanted", s.GetHost().GetGeneration(), s.GetWantedGeneration())}, refusals(s.GetAssignment())...)...)
+	out.line("Node", fmt.Sprintf("%s, IP %s, Kubernetes %s", nodeState(s).text, orDash(s.GetHost().GetNodeIp()), orDash(s.GetHost().GetAppliedKubernetesVersion())))
+	if routes := s.GetHost().GetRoutes(); len(routes) > 0 {
+		out.line("Routes", routes...)
+	} else {
+		out.line("Routes", "-")
 	}
-	describeOperation(line, s.GetOperation())
+	if f := s.GetHost().GetRepaveFields(); len(f) > 0 {
+		out.line("Repave", "needed for "+strings.Join(f, ", "))
+	}
+	describeOperation(out, s.GetOperation())
 	if len(s.GetConditions()) > 0 {
 		fmt.Fprintln(w)
 		conditionTable(s.GetConditions()).write(w)
@@ -70,32 +71,49 @@ func describeHost(w io.Writer, r *planev1.Resource) {
 	}
 }
 
-func describeOperation(line func(string, string, ...any), op *agentv1.OperationProgress) {
+func systemLine(inv *agentv1.Inventory) string {
+	if inv == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s, %s, kernel %s, %d CPUs, %d MiB", orDash(inv.GetOs()),
+		manifest.EnumWord(inv.GetArchitecture().Descriptor(), inv.GetArchitecture().Number()), orDash(inv.GetKernel()),
+		inv.GetCpus(), inv.GetMemoryBytes()>>20)
+}
+
+func describeOperation(out sheet, op *agentv1.OperationProgress) {
 	if op == nil {
 		return
 	}
-	line("Operation", "%s %s, %s at %s", strings.ToLower(manifest.EnumWord(op.GetKind().Descriptor(), op.GetKind().Number())), op.GetOperationId(),
-		strings.ToLower(manifest.EnumWord(op.GetState().Descriptor(), op.GetState().Number())), orDash(op.GetStep()))
-	if op.GetMessage() != "" {
-		line("", "%s", op.GetMessage())
+	state := strings.ToLower(manifest.EnumWord(op.GetState().Descriptor(), op.GetState().Number()))
+	if op.GetStep() != "" {
+		state += " at " + op.GetStep()
+	}
+	out.line("Operation", fmt.Sprintf("%s %s, %s", strings.ToLower(manifest.EnumWord(op.GetKind().Descriptor(), op.GetKind().Number())), op.GetOperationId(), state))
+	if op.GetEndedAt() != nil {
+		out.line("Outcome", op.GetMessage())
+	} else {
+		out.line("Message", op.GetMessage())
 	}
 }
 
+// conditionTable lists conditions, each with its message below.
 func conditionTable(conditions []*agentv1.Condition) *table {
-	t := &table{head: []string{"CONDITION", "STATUS", "REASON", "MESSAGE"}}
+	t := &table{head: []string{"CONDITION", "STATUS", "REASON"}}
 	for _, c := range conditions {
-		t.add(text(c.GetType()), text(manifest.EnumWord(c.GetStatus().Descriptor(), c.GetStatus().Number())), text(c.GetReason()), text(c.GetMessage()))
+		t.add(text(c.GetType()), text(manifest.EnumWord(c.GetStatus().Descriptor(), c.GetStatus().Number())), text(c.GetReason()))
+		t.note(c.GetMessage())
 	}
 	return t
 }
 
-func refusals(r *agentv1.AssignmentResult) string {
+// refusals are the lines about an assignment that the host refused.
+func refusals(r *agentv1.AssignmentResult) []string {
 	if r == nil || r.GetAccepted() {
-		return ""
+		return nil
 	}
-	out := fmt.Sprintf("; %d was refused", r.GetGeneration())
+	out := []string{fmt.Sprintf("%d was refused:", r.GetGeneration())}
 	for _, f := range r.GetRefusals() {
-		out += "\n              " + f.GetField() + ": " + f.GetReason()
+		out = append(out, "- "+f.GetField()+": "+f.GetReason())
 	}
 	return out
 }

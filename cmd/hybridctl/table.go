@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -33,52 +34,96 @@ func text(s string) cell {
 	return cell{text: s}
 }
 
-// table is written with aligned columns, two spaces between them; on a terminal
-// the last column is cut at its edge.
+// gap is the space between two columns, and the indentation of a note.
+const gap = 2
+
+// table is written with aligned columns in at most 80 columns of the screen. Where
+// the cells are too long for that, a name stands on a line of its own before the
+// rest of its row, so that it can be copied whole; other cells are broken.
 type table struct {
 	head []string
-	rows [][]cell
+	rows []row
 }
 
-func (t *table) add(cells ...cell) { t.rows = append(t.rows, cells) }
+// row is one row, and a text that is written below it, indented.
+type row struct {
+	cells []cell
+	note  string
+}
+
+func (t *table) add(cells ...cell) { t.rows = append(t.rows, row{cells: cells}) }
+
+// note puts a text below the row that was added last.
+func (t *table) note(text string) { t.rows[len(t.rows)-1].note = text }
 
 func (t *table) write(w io.Writer) {
-	width := make([]int, len(t.head))
-	for i, h := range t.head {
-		width[i] = utf8.RuneCountInString(h)
-	}
-	for _, row := range t.rows {
-		for i, c := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(c.text))
-		}
-	}
-	edge, colour := terminal(w)
+	width, colour := t.widths(), coloured(w)
 	head := make([]cell, len(t.head))
 	for i, h := range t.head {
 		head[i] = cell{text: h}
 	}
-	for _, row := range append([][]cell{head}, t.rows...) {
-		writeRow(w, row, width, edge, colour)
+	for _, r := range append([]row{{cells: head}}, t.rows...) {
+		writeRow(w, r.cells, width, colour)
+		for _, line := range wrap(r.note, screen-gap) {
+			fmt.Fprintf(w, "%*s%s\n", gap, "", line)
+		}
 	}
 }
 
-func writeRow(w io.Writer, row []cell, width []int, edge int, colour bool) {
-	var line strings.Builder
-	at := 0
-	for i, c := range row {
-		s := c.text
-		last := i == len(row)-1
-		if n := edge - at; last && edge > 0 && n > 1 && utf8.RuneCountInString(s) > n {
-			s = string([]rune(s)[:n-1]) + "…"
+// widths gives each column what its longest cell needs, or less where all of them
+// together are too wide: first the names, then whichever is the widest.
+func (t *table) widths() []int {
+	width := make([]int, len(t.head))
+	total := gap * (len(t.head) - 1)
+	for i, h := range t.head {
+		width[i] = utf8.RuneCountInString(h)
+		for _, r := range t.rows {
+			width[i] = max(width[i], utf8.RuneCountInString(r.cells[i].text))
 		}
-		pad := ""
-		if !last {
-			pad = strings.Repeat(" ", width[i]-utf8.RuneCountInString(s)+2)
-		}
-		line.WriteString(paint(s, c.style, colour) + pad)
-		at += width[i] + 2
+		total += width[i]
 	}
-	fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	least := utf8.RuneCountInString(t.head[0])
+	if total > screen {
+		less := min(total-screen, width[0]-least)
+		width[0] -= less
+		total -= less
+	}
+	for ; total > screen; total-- {
+		width[slices.Index(width, slices.Max(width))]--
+	}
+	return width
+}
+
+// writeRow writes the cells side by side, over as many lines as the longest takes.
+func writeRow(w io.Writer, cells []cell, width []int, colour bool) {
+	lines := make([][]string, len(cells))
+	height := 1
+	for i, c := range cells {
+		lines[i] = wrap(c.text, width[i])
+		if i > 0 {
+			height = max(height, len(lines[i]))
+		}
+	}
+	if len(lines[0]) > 1 {
+		for _, line := range wrap(cells[0].text, screen) {
+			fmt.Fprintln(w, paint(line, cells[0].style, colour))
+		}
+		lines[0] = nil
+	}
+	for at := range height {
+		var out strings.Builder
+		pending := 0
+		for i, c := range cells {
+			piece := ""
+			if at < len(lines[i]) {
+				piece = lines[i][at]
+				out.WriteString(strings.Repeat(" ", pending) + paint(piece, c.style, colour))
+				pending = 0
+			}
+			pending += width[i] - utf8.RuneCountInString(piece) + gap
+		}
+		fmt.Fprintln(w, out.String())
+	}
 }
 
 func paint(s string, st style, colour bool) string {
@@ -89,16 +134,8 @@ func paint(s string, st style, colour bool) string {
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
-// terminal answers the width of a terminal, 0 for anything else, and whether
-// colour is wanted on it (https://no-color.org).
-func terminal(w io.Writer) (width int, colour bool) {
+// coloured says whether colour is wanted (https://no-color.org) and seen.
+func coloured(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return 0, false
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		width = 80
-	}
-	return width, os.Getenv("NO_COLOR") == ""
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
 }

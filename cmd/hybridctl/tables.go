@@ -44,7 +44,7 @@ func clusterRow(t *table, r *planev1.Resource) {
 		access = "Systems Manager"
 	}
 	t.add(text(r.GetMetadata().GetName()), text(c.GetRegion()), text(access),
-		text(strings.Join(c.GetVpcCidrs(), ",")), text(strings.Join(c.GetRemoteNodeCidrs(), ",")))
+		text(strings.Join(c.GetVpcCidrs(), ", ")), text(strings.Join(c.GetRemoteNodeCidrs(), ", ")))
 }
 
 func profileRow(t *table, r *planev1.Resource) {
@@ -52,7 +52,7 @@ func profileRow(t *table, r *planev1.Resource) {
 	p := r.GetHybridProfile()
 	mode := p.GetOs().GetMode()
 	t.add(text(r.GetMetadata().GetName()), text(p.GetVersion()), text(p.GetKubernetes().GetVersion()),
-		text(manifest.EnumWord(mode.Descriptor(), mode.Number())), text(strings.Join(r.GetHybridProfileStatus().GetInUse(), ",")))
+		text(manifest.EnumWord(mode.Descriptor(), mode.Number())), text(strings.Join(r.GetHybridProfileStatus().GetInUse(), ", ")))
 }
 
 func poolRow(t *table, r *planev1.Resource) {
@@ -77,8 +77,7 @@ func poolState(s planev1.PoolState) cell {
 }
 
 func hostRow(t *table, r *planev1.Resource) {
-	// A host ID made of a product UUID has 41 characters: what follows it fits
-	// into 80 columns, but for the NIC.
+	// A host ID made of a product UUID has 41 characters.
 	t.head = []string{"NAME", "POOL", "UP", "NODE", "NODE IP", "NIC"}
 	s := r.GetEdgeHostStatus()
 	connected := cell{text: "no", style: styleBad}
@@ -101,14 +100,27 @@ func nodeState(s *planev1.EdgeHostStatus) cell {
 			return cell{text: "Ready", style: styleGood}
 		}
 	}
-	switch op.GetState() {
-	case agentv1.OperationState_OPERATION_STATE_FAILED, agentv1.OperationState_OPERATION_STATE_REFUSED:
+	switch {
+	case op.GetState() == agentv1.OperationState_OPERATION_STATE_FAILED:
 		return cell{text: "failed", style: styleBad}
+	case op.GetState() == agentv1.OperationState_OPERATION_STATE_REFUSED || refusedOperation(s):
+		return cell{text: "refused", style: styleBad}
 	}
 	if s.GetHost().GetAppliedNodeDigest() == "" {
 		return cell{text: "none", style: styleWait}
 	}
 	return cell{text: "NotReady", style: styleBad}
+}
+
+// refusedOperation says whether a host that is no node has refused an operation
+// before it could tell which.
+func refusedOperation(s *planev1.EdgeHostStatus) bool {
+	for _, c := range s.GetConditions() {
+		if c.GetType() == "OperationRunning" && c.GetReason() == "Refused" {
+			return s.GetHost().GetAppliedNodeDigest() == ""
+		}
+	}
+	return false
 }
 
 func tokenRow(t *table, r *planev1.Resource, now time.Time) {
@@ -129,7 +141,7 @@ func tokenRow(t *table, r *planev1.Resource, now time.Time) {
 
 // nicTable lists the NICs of a host with why each could be chosen or not.
 func nicTable(nics []*agentv1.NIC) *table {
-	t := &table{head: []string{"NAME", "ADDRESSES", "KIND", "CHOICE", "WHY"}}
+	t := &table{head: []string{"NAME", "ADDRESSES", "KIND", "CHOICE"}}
 	for _, n := range nics {
 		choice := cell{text: "no"}
 		switch {
@@ -138,7 +150,15 @@ func nicTable(nics []*agentv1.NIC) *table {
 		case n.GetCandidate():
 			choice = cell{text: "possible"}
 		}
-		t.add(text(n.GetName()), text(strings.Join(n.GetAddresses(), ",")), text(n.GetKind()), choice, text(strings.Join(n.GetReasons(), "; ")))
+		t.add(text(n.GetName()), text(strings.Join(n.GetAddresses(), ", ")), text(n.GetKind()), choice)
+		why := n.GetReasons()
+		if n.GetMac() != "" {
+			why = append([]string{n.GetMac()}, why...)
+		}
+		if len(n.GetAltnames()) > 0 {
+			why = append(why, "also named "+strings.Join(n.GetAltnames(), ", "))
+		}
+		t.note(strings.Join(why, "; "))
 	}
 	return t
 }
