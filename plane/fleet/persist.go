@@ -17,9 +17,12 @@ import (
 const (
 	statusPrefix = "status/"
 	wantedPrefix = "wanted/"
-	// saveBatch hosts are written in one commit: two keys each, below the
+	// saveBatch hosts are written in one commit at most: two keys each, below the
 	// store's limit of operations.
 	saveBatch = 128
+	// saveBytes cut a commit sooner: a large inventory is some 100 KiB, and etcd
+	// takes a commit as a whole or not at all.
+	saveBytes = 1 << 20
 	// saveDelay gathers a burst of reports into one commit.
 	saveDelay   = 50 * time.Millisecond
 	saveRetry   = time.Second
@@ -106,26 +109,56 @@ func (f *Fleet) flush(ctx context.Context) error {
 	return nil
 }
 
+// save writes the records of hosts, in as many commits as they need.
 func (f *Fleet) save(ctx context.Context, ids []string) error {
+	for _, writes := range f.batches(ids) {
+		if err := f.commit(ctx, writes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Fleet) commit(ctx context.Context, writes []store.Write) error {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
-	writes := make([]store.Write, 0, 2*len(ids))
+	_, err := f.cfg.Store.Commit(ctx, nil, writes)
+	return err
+}
+
+// batches are the writes of hosts, cut into commits. What can never be written
+// is left out and logged: tried again, it would keep all others from the disk.
+func (f *Fleet) batches(ids []string) [][]store.Write {
+	var out [][]store.Write
+	var batch []store.Write
+	size := 0
 	for _, id := range ids {
 		h := f.host(id)
 		if h == nil {
 			continue
 		}
-		w, err := h.writes()
+		writes, err := h.writes()
 		if err != nil {
-			return err
+			f.cfg.Log.Error("state of a host cannot be written", zap.String("host_id", id), zap.Error(err))
+			continue
 		}
-		writes = append(writes, w...)
+		for _, w := range writes {
+			n := w.Size()
+			if n > store.MaxCommitBytes {
+				f.cfg.Log.Error("state of a host is too large to be written; it is lost when the plane stops",
+					zap.String("host_id", id), zap.String("key", w.Key), zap.Int("bytes", n), zap.Int("limit", store.MaxCommitBytes))
+				continue
+			}
+			if len(batch) > 0 && size+n > saveBytes {
+				out, batch, size = append(out, batch), nil, 0
+			}
+			batch, size = append(batch, w), size+n
+		}
 	}
-	if len(writes) == 0 {
-		return nil
+	if len(batch) > 0 {
+		out = append(out, batch)
 	}
-	_, err := f.cfg.Store.Commit(ctx, nil, writes)
-	return err
+	return out
 }
 
 func (h *host) writes() ([]store.Write, error) {

@@ -11,6 +11,10 @@ import (
 
 const listPage = 1000
 
+// MaxCommitBytes is how much keys and values of one commit may have together;
+// etcd's own words around them fit beside it.
+const MaxCommitBytes = maxRequestBytes - maxTxnOps*128
+
 // Entry is a key with its value.
 type Entry struct {
 	// Key without the store's root.
@@ -36,6 +40,9 @@ type Write struct {
 	// Delete removes the key, which need not exist.
 	Delete bool
 }
+
+// Size is what the write counts against MaxCommitBytes.
+func (w Write) Size() int { return len(root) + len(w.Key) + len(w.Value) }
 
 // Get reads one key.
 func (s *Store) Get(ctx context.Context, key string) (Entry, error) {
