@@ -97,6 +97,7 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 	}
 	p.engine = engine.New(p.log.Named("engine"), journals, engine.Options{
 		Plan:  planner(options),
+		Stop:  run.Stop,
 		Ended: func(*agentv1.OperationProgress) { state.Forget() },
 	})
 	if err := p.engine.Resume(); err != nil {

@@ -25,6 +25,9 @@ type Options struct {
 	// RetryPause is the time between two tries of a step; it doubles each time.
 	// Default 5 s.
 	RetryPause time.Duration
+	// Stop ends what a try of a step, named by Run.ID, may have left running; nil
+	// where steps leave nothing. It must also take IDs of which nothing runs.
+	Stop func(ctx context.Context, runID string) error
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Ended is called after each operation; may be nil.
@@ -54,6 +57,9 @@ func New(log *zap.Logger, store *journal.Store, opt Options) *Engine {
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.Stop == nil {
+		opt.Stop = func(context.Context, string) error { return nil }
 	}
 	work, cancel := context.WithCancel(context.Background())
 	return &Engine{log: log, store: store, opt: opt, work: work, cancel: cancel}
@@ -102,7 +108,7 @@ func (e *Engine) Submit(op *agentv1.Operation, signed []byte) error {
 	}
 	e.log.Info("operation accepted", zap.String("op_id", op.GetId()), zap.Stringer("kind", op.GetKind()),
 		zap.Uint64("epoch", place.Epoch), zap.Uint64("counter", place.Counter))
-	e.start(op, j)
+	e.start(op, j, nil)
 	return nil
 }
 
@@ -187,11 +193,14 @@ func (e *Engine) Resume() error {
 	}
 	op, err := e.kept(last.ID)
 	if err != nil {
-		message := fmt.Sprintf("operation %s cannot be resumed: %v; submit a new one", last.ID, err)
-		return j.End(journal.Record{Kind: journal.Ended, At: e.opt.Now(), Message: message})
+		// It still has to be ended in order: nodeadm may be at work for it.
+		known := j.Records()[0].Operation
+		op = &agentv1.Operation{Id: last.ID, Kind: agentv1.OperationKind(known.Kind), NodeDigest: known.NodeDigest}
+		e.start(op, j, fmt.Errorf("operation %s cannot be resumed: %w; submit a new one", last.ID, err))
+		return nil
 	}
 	e.log.Info("operation resumed", zap.String("op_id", last.ID))
-	e.start(op, j)
+	e.start(op, j, nil)
 	return nil
 }
 
@@ -209,13 +218,14 @@ func (e *Engine) kept(id string) (*agentv1.Operation, error) {
 	return op, nil
 }
 
-// start runs an operation in the background.
-func (e *Engine) start(op *agentv1.Operation, j *journal.Journal) {
+// start runs an operation in the background; with a cause it only brings it to
+// its end as failed.
+func (e *Engine) start(op *agentv1.Operation, j *journal.Journal, cause error) {
 	current := newLive(op, j.Records()[0].At)
 	e.current = current
 	e.tasks.Go(func() {
 		run := &execution{engine: e, op: op, journal: j, live: current, log: e.log.With(zap.String("op_id", op.GetId()))}
-		run.perform(e.work)
+		run.perform(e.work, cause)
 		if e.opt.Ended != nil && current.ended() {
 			e.opt.Ended(current.snapshot())
 		}

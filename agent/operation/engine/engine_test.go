@@ -36,12 +36,18 @@ type bench struct {
 
 func start(t *testing.T, dir string, steps ...Step) *bench {
 	t.Helper()
+	return startWith(t, dir, nil, steps...)
+}
+
+func startWith(t *testing.T, dir string, stop func(context.Context, string) error, steps ...Step) *bench {
+	t.Helper()
 	store, err := journal.Open(filepath.Join(dir, "operations"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := New(zaptest.NewLogger(t), store, Options{
 		RetryPause: time.Millisecond,
+		Stop:       stop,
 		Plan:       func(*agentv1.Operation) ([]Step, error) { return steps, nil },
 	})
 	t.Cleanup(e.Close)

@@ -4,19 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"hybridagent/agent/operation"
 	"hybridagent/agent/operation/journal"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
-
-// undoPatience bounds the undoing of one step.
-const undoPatience = time.Minute
 
 // execution is one operation being performed in this process.
 type execution struct {
@@ -30,23 +25,23 @@ type execution struct {
 // errInterrupted says that the process is to end before the operation has.
 var errInterrupted = errors.New("interrupted")
 
-// perform does the steps and journals the end. When ctx is cancelled, it returns
-// and leaves the rest to the next process.
-func (x *execution) perform(ctx context.Context) {
+// perform does the steps, unless there is a cause not to, and journals the end.
+// When ctx is cancelled, it returns and leaves the rest to the next process.
+func (x *execution) perform(ctx context.Context, cause error) {
 	steps, err := x.engine.opt.Plan(x.op)
 	failed := ""
-	if err == nil {
+	switch {
+	case cause != nil:
+		err = cause
+	case err == nil:
 		failed, err = x.steps(ctx, steps)
 	}
 	if errors.Is(err, errInterrupted) {
 		x.log.Info("operation interrupted; it is taken up at the next start")
 		return
 	}
-	if err != nil {
-		x.undo(ctx, steps)
-		if ctx.Err() != nil {
-			return
-		}
+	if err != nil && !(x.stopRuns(ctx) && x.undo(ctx, steps)) {
+		return
 	}
 	x.end(failed, err)
 }
@@ -157,6 +152,11 @@ func (x *execution) try(ctx context.Context, step Step, attempt int) error {
 	return nil
 }
 
+// runID names a try of a step.
+func (x *execution) runID(step string, attempt int) string {
+	return fmt.Sprintf("%s-%s-%d", x.op.GetId(), step, attempt)
+}
+
 func (x *execution) checkAndDo(ctx context.Context, step Step, attempt int) error {
 	if step.Check != nil {
 		done, err := step.Check(ctx)
@@ -165,7 +165,7 @@ func (x *execution) checkAndDo(ctx context.Context, step Step, attempt int) erro
 		}
 	}
 	err := step.Do(ctx, Run{
-		ID:      fmt.Sprintf("%s-%s-%d", x.op.GetId(), step.Name, attempt),
+		ID:      x.runID(step.Name, attempt),
 		Attempt: attempt,
 		Say:     func(text string) { x.show(step, text) },
 		Line:    x.live.line,
@@ -184,59 +184,6 @@ func (x *execution) show(step Step, message string) {
 		p.Message = bounded(message, maxMessage)
 		if x.journal.StepDone(step.Name) {
 			p.Percent = max(p.Percent, step.Percent)
-		}
-	})
-}
-
-// undo takes back, last first, the steps that were done.
-func (x *execution) undo(ctx context.Context, steps []Step) {
-	for i := len(steps) - 1; i >= 0; i-- {
-		step := steps[i]
-		if step.Undo == nil || x.journal.Attempts(step.Name) == 0 || ctx.Err() != nil {
-			continue
-		}
-		if err := x.append(journal.Record{Kind: journal.Undo, Step: step.Name}); err != nil {
-			x.log.Error("cannot undo a step", zap.String("step", step.Name), zap.Error(err))
-			continue
-		}
-		bounded, cancel := context.WithTimeout(ctx, undoPatience)
-		err := step.Undo(bounded)
-		cancel()
-		if err != nil {
-			x.log.Error("cannot undo a step", zap.String("step", step.Name), zap.Error(err))
-			continue
-		}
-		if err := x.append(journal.Record{Kind: journal.Undone, Step: step.Name}); err != nil {
-			x.log.Error("cannot journal an undone step", zap.String("step", step.Name), zap.Error(err))
-		}
-	}
-}
-
-// end journals the result and publishes it.
-func (x *execution) end(step string, err error) {
-	now := x.engine.opt.Now()
-	last := x.live.snapshot()
-	record := journal.Record{
-		Kind: journal.Ended, At: now, Step: last.GetStep(), Success: err == nil, Percent: last.GetPercent(),
-		Message: "every step was done", Lines: last.GetLogLines(),
-	}
-	if err != nil {
-		record.Step, record.Message = step, limited(err)
-	}
-	state := agentv1.OperationState_OPERATION_STATE_SUCCEEDED
-	if err != nil {
-		state = agentv1.OperationState_OPERATION_STATE_FAILED
-	}
-	if writeErr := x.journal.End(record); writeErr != nil {
-		// Not on disk means not ended: the next start finishes it.
-		x.log.Error("cannot journal the end of the operation", zap.Error(writeErr))
-		record.Message = bounded(strings.Join([]string{record.Message, writeErr.Error()}, "; "), maxMessage)
-	}
-	x.log.Info("operation ended", zap.Stringer("state", state), zap.String("step", record.Step), zap.String("message", record.Message))
-	x.live.update(func(p *agentv1.OperationProgress) {
-		p.State, p.Step, p.Message, p.EndedAt = state, record.Step, record.Message, timestamppb.New(now)
-		if err == nil {
-			p.Percent = 100
 		}
 	})
 }

@@ -255,3 +255,19 @@ func (j *Journal) Attempts(step string) int {
 	}
 	return count
 }
+
+// Undecided returns the intents whose tries are not known to have been done:
+// what they began may still be under way.
+func (j *Journal) Undecided() []Record {
+	var open []Record
+	for _, record := range j.records {
+		same := func(one Record) bool { return one.Step == record.Step && one.Attempt == record.Attempt }
+		switch {
+		case record.Kind == Intent && !slices.ContainsFunc(open, same):
+			open = append(open, record)
+		case record.Kind == Done:
+			open = slices.DeleteFunc(open, same)
+		}
+	}
+	return open
+}

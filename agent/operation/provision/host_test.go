@@ -93,6 +93,7 @@ func (h *host) engine() *engine.Engine {
 	store.SetSeam(h.seam)
 	return engine.New(zaptest.NewLogger(h.t), store, engine.Options{
 		RetryPause: time.Millisecond,
+		Stop:       h.options.Runner.Stop,
 		Plan:       func(op *agentv1.Operation) ([]engine.Step, error) { return Plan(h.options, op) },
 	})
 }

@@ -57,13 +57,30 @@ func (d *Direct) Name() string { return "direct" }
 // so Run ends what is left of it and starts anew.
 func (d *Direct) Active(context.Context, string) (bool, error) { return false, nil }
 
+// Stop is the Runner's. It knows a run's processes by their environment.
+func (d *Direct) Stop(_ context.Context, id string) error {
+	if err := d.end(id, d.inherited()); err != nil {
+		return err
+	}
+	return removeOutput(outputPath(d.dir, id))
+}
+
+// inherited are the orphans that are below us now: left by earlier runs, and
+// maybe a kubelet.
+func (d *Direct) inherited() map[int]bool {
+	found := map[int]bool{}
+	for _, pid := range d.orphans() {
+		found[pid] = true
+	}
+	return found
+}
+
 // Run is the Runner's. On cancellation the program is killed as well.
 func (d *Direct) Run(ctx context.Context, command Command, onLine func(string)) (Result, error) {
-	// What is below us now was left by earlier runs, and may be a kubelet.
-	inherited := map[int]bool{}
-	for _, pid := range d.orphans() {
-		inherited[pid] = true
+	if err := stopOthers(ctx, d.dir, command.ID, d.Stop); err != nil {
+		return Result{}, err
 	}
+	inherited := d.inherited()
 	if err := d.end(command.ID, inherited); err != nil {
 		return Result{}, err
 	}
@@ -81,7 +98,7 @@ func (d *Direct) Run(ctx context.Context, command Command, onLine func(string)) 
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	exited, err := d.start(cmd)
 	if err != nil {
-		return Result{}, errors.Join(fmt.Errorf("cannot run %s: %w", command.Path, err), out.finish(func(string) {}))
+		return Result{}, errors.Join(fmt.Errorf("cannot run %s: %w", command.Path, err), out.finish(func(string) {}, true))
 	}
 	reader, err := os.Open(filepath.Clean(out.path))
 	if err != nil {
@@ -128,11 +145,11 @@ func (d *Direct) wait(ctx context.Context, end func() error, cmd *exec.Cmd, exit
 				// successful one may leave a service behind on purpose.
 				err = end()
 			}
-			return result, errors.Join(err, out.finish(onLine))
+			return result, errors.Join(err, out.finish(onLine, err == nil))
 		case <-ctx.Done():
 			err := end()
 			<-exited
-			err = errors.Join(err, out.finish(onLine))
+			err = errors.Join(err, out.finish(onLine, err == nil))
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return Result{Code: -1, Signal: "SIGKILL", Deadline: true}, err
 			}

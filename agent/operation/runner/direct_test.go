@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,6 +141,56 @@ func TestDirectLeavesServices(t *testing.T) {
 	}
 }
 
+// TestDirectNeverTwoAtOnce starts what a killed hybrid-agent-op leaves behind, a
+// process of a run and its output: the next run of another name ends it, and so
+// does Stop.
+func TestDirectNeverTwoAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	left := func() *exec.Cmd {
+		out, err := createOutput(filepath.Join(dir, "runs"), "old-run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = out.close() })
+		old := exec.Command("/bin/sleep", "1000")
+		old.Env = []string{runVariable + "=old-run"}
+		old.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		return old
+	}
+	direct, err := NewDirect(zaptest.NewLogger(t), filepath.Join(dir, "runs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, end := range map[string]func() error{
+		"stop": func() error { return direct.Stop(t.Context(), "old-run") },
+		"run": func() error {
+			_, err := direct.Run(t.Context(), Command{ID: "new-run", Path: "/bin/true"}, func(string) {})
+			return err
+		},
+	} {
+		old := left()
+		exited, err := direct.start(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := end(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		select {
+		case <-exited:
+		default:
+			if alive(old.Process.Pid) {
+				_ = old.Process.Kill()
+				t.Errorf("%s: the old run lives on", name)
+			}
+			<-exited
+		}
+		if ids, err := unfinished(filepath.Join(dir, "runs")); err != nil || len(ids) > 0 {
+			t.Errorf("%s: unfinished = %v, %v", name, ids, err)
+		}
+	}
+}
+
 func TestParseStat(t *testing.T) {
 	for _, c := range []struct {
 		stat string
@@ -166,7 +218,7 @@ func TestLongLinesAreCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lines []string
-	if err := out.finish(func(line string) { lines = append(lines, line) }); err != nil {
+	if err := out.finish(func(line string) { lines = append(lines, line) }, true); err != nil {
 		t.Fatal(err)
 	}
 	if len(lines) != 3 || len(lines[0]) != maxLine || lines[1] != strings.Repeat("x", 10) || lines[2] != "end" {

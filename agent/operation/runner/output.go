@@ -14,6 +14,9 @@ import (
 // maxLine bounds one line of output, in bytes; longer ones are cut.
 const maxLine = 64 << 10
 
+// outputSuffix ends the names of output files; the run's ID is before it.
+const outputSuffix = ".out"
+
 // output is the file that a run writes to. A file rather than a pipe: it
 // outlives hybrid-agent-op, so that the run does not die of a broken pipe.
 type output struct {
@@ -24,9 +27,9 @@ type output struct {
 
 // createOutput makes an empty file (0600) for a run and opens it for reading.
 func createOutput(dir, id string) (*output, error) {
-	path := filepath.Join(dir, id+".out")
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot remove the output of an earlier run: %w", err)
+	path := outputPath(dir, id)
+	if err := removeOutput(path); err != nil {
+		return nil, err
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -38,7 +41,7 @@ func createOutput(dir, id string) (*output, error) {
 // openOutput opens the file of a run that is under way; one that is gone counts
 // as empty.
 func openOutput(dir, id string) (*output, error) {
-	path := filepath.Join(dir, id+".out")
+	path := outputPath(dir, id)
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return createOutput(dir, id)
@@ -81,18 +84,43 @@ func (o *output) lines(onLine func(string)) {
 	}
 }
 
-// finish hands over what is left, without a line's end, and removes the file:
-// the output may hold secrets.
-func (o *output) finish(onLine func(string)) error {
+// finish hands over what is left, without a line's end, and removes the file if
+// its run has ended: the output may hold secrets, but a file that is there is
+// how a run that could not be ended is known.
+func (o *output) finish(onLine func(string), ended bool) error {
 	err := o.read(onLine)
 	if len(o.rest) > 0 {
 		onLine(string(o.rest))
 		o.rest = nil
 	}
-	if removeErr := os.Remove(o.path); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
-		err = errors.Join(err, fmt.Errorf("cannot remove the output: %w", removeErr))
+	if ended {
+		err = errors.Join(err, removeOutput(o.path))
 	}
 	return errors.Join(err, o.close())
 }
+
+func removeOutput(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the output of a run: %w", err)
+	}
+	return nil
+}
+
+// unfinished lists the IDs of the runs that have output.
+func unfinished(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the output of runs: %w", err)
+	}
+	var ids []string
+	for _, entry := range entries {
+		if id, ok := strings.CutSuffix(entry.Name(), outputSuffix); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+func outputPath(dir, id string) string { return filepath.Join(dir, id+outputSuffix) }
 
 func (o *output) close() error { return o.file.Close() }

@@ -6,6 +6,7 @@ package runner
 
 import (
 	"context"
+	"fmt"
 )
 
 // Command is one run of a program.
@@ -38,12 +39,34 @@ type Runner interface {
 	// Name is systemd or direct, as status shows it.
 	Name() string
 	// Run starts the program, or attaches to the run with the same ID that is
-	// still there, and returns when it has ended. onLine gets each line of its
+	// still there, and returns when it has ended. Runs with other IDs that are not
+	// known to have ended are stopped first: two never run at once. onLine gets each line of its
 	// output, standard output and error alike. When the context's deadline passes,
 	// the program is killed with all its children, which is no error but
 	// Result.Deadline. When the context is cancelled, the context's error is
 	// returned; the run may go on, to be found by the next Run with this ID.
 	Run(ctx context.Context, command Command, onLine func(string)) (Result, error)
+	// Stop ends the run with this ID and everything that is left of it; nil when
+	// nothing of it runs any more.
+	Stop(ctx context.Context, id string) error
 	// Active reports whether a run with this ID is there to attach to.
 	Active(ctx context.Context, id string) (bool, error)
+}
+
+// stopOthers stops the runs that have output below dir, but for the one with
+// this ID: output stays until its run is known to have ended.
+func stopOthers(ctx context.Context, dir, id string, stop func(context.Context, string) error) error {
+	others, err := unfinished(dir)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if other == id {
+			continue
+		}
+		if err := stop(ctx, other); err != nil {
+			return fmt.Errorf("cannot run %s while %s may still run: %w", id, other, err)
+		}
+	}
+	return nil
 }

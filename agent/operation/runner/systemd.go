@@ -75,10 +75,26 @@ func (s *Systemd) Active(ctx context.Context, id string) (bool, error) {
 	return err == nil, err
 }
 
+// Stop is the Runner's.
+func (s *Systemd) Stop(ctx context.Context, id string) error {
+	manager, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer manager.Close()
+	if err := manager.Remove(ctx, unitName(id)); err != nil {
+		return err
+	}
+	return removeOutput(outputPath(s.dir, id))
+}
+
 func unitName(id string) string { return unitPrefix + id + ".service" }
 
 // Run is the Runner's. On cancellation the unit goes on.
 func (s *Systemd) Run(ctx context.Context, command Command, onLine func(string)) (Result, error) {
+	if err := stopOthers(ctx, s.dir, command.ID, s.Stop); err != nil {
+		return Result{}, err
+	}
 	manager, err := s.open(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("cannot run %s: %w", command.Path, err)
@@ -95,10 +111,8 @@ func (s *Systemd) Run(ctx context.Context, command Command, onLine func(string))
 		return Result{}, errors.Join(context.Cause(ctx), out.close())
 	}
 	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
-	defer cancel()
-	removeErr := manager.Remove(stopping, name)
-	finishErr := out.finish(onLine)
+	removeErr := remove(ctx, manager, name)
+	finishErr := out.finish(onLine, removeErr == nil)
 	if late && err != nil {
 		return Result{Code: -1, Signal: "SIGKILL", Deadline: true}, errors.Join(removeErr, finishErr)
 	}
@@ -106,6 +120,13 @@ func (s *Systemd) Run(ctx context.Context, command Command, onLine func(string))
 		return Result{}, errors.Join(fmt.Errorf("cannot follow %s: %w", command.Path, err), removeErr, finishErr)
 	}
 	return Result{Code: exit.Code, Signal: exit.Signal, Deadline: exit.Timeout}, errors.Join(removeErr, finishErr)
+}
+
+// remove ends a unit, also when the context is over.
+func remove(ctx context.Context, manager unitManager, name string) error {
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+	defer cancel()
+	return manager.Remove(stopping, name)
 }
 
 // attach takes over the run's unit, or starts it.
@@ -135,7 +156,9 @@ func (s *Systemd) attach(ctx context.Context, manager unitManager, name string, 
 		unit.MaxRuntime = time.Until(deadline) + stopPatience
 	}
 	if err := manager.Start(ctx, unit); err != nil {
-		return nil, errors.Join(err, out.finish(func(string) {}))
+		// It may have been started all the same, and nobody heard of it.
+		removeErr := remove(ctx, manager, name)
+		return nil, errors.Join(err, removeErr, out.finish(func(string) {}, removeErr == nil))
 	}
 	return out, nil
 }

@@ -24,13 +24,19 @@ type manager struct {
 	failing int // how many calls of Exit fail from now on
 	removed int
 	started int
+	calls   []string
+	refuses error // what Start and Remove return
 }
 
 func (m *manager) Start(_ context.Context, unit systemd.TransientUnit) error {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	m.started++
+	m.calls = append(m.calls, "start "+unit.Name)
 	m.unit = &unit
+	if m.refuses != nil {
+		return m.refuses
+	}
 	return os.WriteFile(unit.Output, []byte("a line\n"), 0o600)
 }
 
@@ -51,9 +57,13 @@ func (m *manager) Exit(ctx context.Context, _ string) (systemd.UnitExit, bool, e
 	return *m.exit, true, nil
 }
 
-func (m *manager) Remove(context.Context, string) error {
+func (m *manager) Remove(_ context.Context, name string) error {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
+	m.calls = append(m.calls, "remove "+name)
+	if m.refuses != nil {
+		return m.refuses
+	}
 	m.removed++
 	m.unit = nil
 	return nil
@@ -136,5 +146,51 @@ func TestSystemdUnitTakenAway(t *testing.T) {
 	_, err := newSystemd(t, m).Run(t.Context(), command(), func(string) { m.unit = nil })
 	if !errors.Is(err, systemd.ErrNoUnit) {
 		t.Errorf("Run = %v", err)
+	}
+}
+
+// TestSystemdNeverTwoAtOnce checks that a run which is not known to have ended
+// is stopped before the next one starts, and that nothing starts while it cannot
+// be.
+func TestSystemdNeverTwoAtOnce(t *testing.T) {
+	m := &manager{}
+	s := newSystemd(t, m)
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := s.Run(ctx, command(), func(string) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Run = %v", err)
+	}
+	next := command()
+	next.ID = "op2-step-1"
+	m.refuses = errors.New("no answer")
+	if _, err := s.Run(t.Context(), next, func(string) {}); err == nil || !strings.Contains(err.Error(), "op-step-1 may still run: no answer") {
+		t.Errorf("Run beside one that cannot be stopped = %v", err)
+	}
+	m.refuses, m.calls = nil, nil
+	if _, err := s.Run(t.Context(), next, func(string) { m.end(systemd.UnitExit{}) }); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	want := "remove hybrid-agent-run-op-step-1.service, start hybrid-agent-run-op2-step-1.service, remove hybrid-agent-run-op2-step-1.service"
+	if got := strings.Join(m.calls, ", "); got != want {
+		t.Errorf("calls = %s, want %s", got, want)
+	}
+}
+
+// TestSystemdKeepsTrackOfWhatItCannotEnd checks that a unit whose start or end
+// went wrong is stopped later.
+func TestSystemdKeepsTrackOfWhatItCannotEnd(t *testing.T) {
+	m := &manager{refuses: errors.New("no answer")}
+	s := newSystemd(t, m)
+	if _, err := s.Run(t.Context(), command(), func(string) {}); err == nil {
+		t.Error("a start that went wrong is no error")
+	}
+	if ids, err := unfinished(s.dir); err != nil || strings.Join(ids, " ") != "op-step-1" {
+		t.Errorf("unfinished = %v, %v", ids, err)
+	}
+	m.refuses = nil
+	if err := s.Stop(t.Context(), "op-step-1"); err != nil || m.unit != nil {
+		t.Errorf("Stop = %v, unit %v", err, m.unit)
+	}
+	if ids, err := unfinished(s.dir); err != nil || len(ids) > 0 {
+		t.Errorf("unfinished = %v, %v", ids, err)
 	}
 }
