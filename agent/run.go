@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -57,13 +56,17 @@ func Run(ctx context.Context, opt Options) error {
 	group := newTaskGroup(ctx)
 	group.start(keeper)
 	inventory := c.readAhead(group.ctx)
-	lock, err := openState(cfg, c, plane)
+	lock, err := openState(cfg.Paths.State, c)
 	if err != nil {
 		return group.abandon(err)
 	}
 	defer func() { _ = lock.Release() }()
 	group.start(&pipeline{core: c, keeper: keeper, first: inventory, ready: make(chan struct{})})
 
+	// Nothing from here on is needed for the route.
+	if err := plane.load(); err != nil {
+		return group.abandon(err)
+	}
 	listener, err := localListener(ctx, cfg.Paths.Socket)
 	if err != nil {
 		return group.abandon(err)
@@ -82,13 +85,13 @@ func Run(ctx context.Context, opt Options) error {
 	return err
 }
 
-// openState takes the lock and reads what is cached under it.
-func openState(cfg config.Config, c *core, plane *planeTask) (*store.Lock, error) {
-	lock, err := store.Acquire(cfg.Paths.State)
+// openState takes the lock and reads the assignments that are cached under it.
+func openState(dir string, c *core) (*store.Lock, error) {
+	lock, err := store.Acquire(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.load(), plane.load()); err != nil {
+	if err := c.load(); err != nil {
 		_ = lock.Release()
 		return nil, err
 	}
