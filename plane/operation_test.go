@@ -146,6 +146,49 @@ func TestFailedOperationWaitsForAChange(t *testing.T) {
 	wantStatus(t, err, codes.FailedPrecondition, "no operation of this host has failed")
 }
 
+// TestOperationThatTheHostCannotName: the operator sees why the host refuses it, and
+// has it sent again once the host is mended; the plane does not by itself.
+func TestOperationThatTheHostCannotName(t *testing.T) {
+	p, site, h, s, op, u := provisioning(t)
+	refuse := func(s *planetest.Stream, generation uint64) {
+		s.Status(&agentv1.HostStatus{Generation: generation, NodeIp: nodeIP, ReadyToProvision: true, Conditions: []*agentv1.Condition{
+			{Type: "OperationRunning", Status: agentv1.ConditionStatus_CONDITION_STATUS_FALSE, Reason: "Refused", Message: "operation refused: no pinned key"},
+		}})
+	}
+	provision := func() error {
+		_, err := p.Operator().Provision(t.Context(), &planev1.ProvisionRequest{HostId: "edge-1"})
+		return err
+	}
+	wantStatus(t, provision(), codes.FailedPrecondition, "no operation of this host has failed")
+	refuse(s, u.GetGeneration())
+	planetest.Eventually(t, func() (bool, string) {
+		resp, err := p.Operator().Get(t.Context(), &planev1.GetRequest{Kind: kind.Pool, Name: "shop-1"})
+		if err != nil {
+			return false, err.Error()
+		}
+		st := resp.GetResource().GetNodePoolStatus()
+		return st.GetState() == planev1.PoolState_POOL_STATE_UNHEALTHY && len(st.GetProblems()) == 1 &&
+			st.GetProblems()[0] == "host edge-1 reports: operation refused: no pinned key", fmt.Sprint(st)
+	})
+	if err := provision(); err != nil {
+		t.Fatal(err)
+	}
+	if again := open(t, p, s.Operation()); again.GetId() != op.GetId() {
+		t.Fatalf("operation %s, want %s again", again.GetId(), op.GetId())
+	}
+	// A new stream gets it once; a report of the refusal on it brings no other.
+	s.Close()
+	s = h.Connect(u.GetGeneration(), u.GetDigest())
+	if again := open(t, p, s.Operation()); again.GetId() != op.GetId() {
+		t.Fatalf("operation %s, want %s again", again.GetId(), op.GetId())
+	}
+	refuse(s, u.GetGeneration())
+	s.Accept(u, nodeIP)
+	site.Pool.GetNodePool().NtpServers = nil
+	p.Apply(site.Pool)
+	s.Accept(s.Assignment(), nodeIP) // an operation would come before it
+}
+
 func TestPendingOperationIsReplacedWhenTheHostWantsAnother(t *testing.T) {
 	p, site, _, s, op, _ := provisioning(t)
 	site.Pool.GetNodePool().Hosts[0].VpnServers = []string{"10.200.0.3"}

@@ -14,7 +14,10 @@ const (
 	// its last word counts no more.
 	silenceLimit = 2 * time.Minute
 
-	conditionNodeReady = "NodeReady"
+	conditionNodeReady        = "NodeReady"
+	conditionOperationRunning = "OperationRunning"
+	reasonRefused             = "Refused"
+	reasonFailed              = "Failed"
 )
 
 // PoolStatus derives a pool's state from its hosts.
@@ -68,7 +71,7 @@ func (h *host) judgeLocked(now time.Time) (planev1.PoolState, string) {
 	ready := condition(h.status, conditionNodeReady)
 	switch op := h.operation; {
 	case failed(op.GetState()) && op.GetNodeDigest() == h.wanted.Assignment.GetNodeDigest() && h.status.GetAppliedNodeDigest() != op.GetNodeDigest():
-		return planev1.PoolState_POOL_STATE_UNHEALTHY, fmt.Sprintf("failed at %s: %s", op.GetStep(), op.GetMessage())
+		return planev1.PoolState_POOL_STATE_UNHEALTHY, failure(op)
 	case h.result != nil && !h.result.GetAccepted() && h.result.GetGeneration() == h.generation:
 		return unlessProvisioned(provisioned), "refused its assignment: " + firstRefusal(h.result)
 	case !h.connected && provisioned && now.Sub(h.since) > silenceLimit:
@@ -77,6 +80,8 @@ func (h *host) judgeLocked(now time.Time) (planev1.PoolState, string) {
 		return planev1.PoolState_POOL_STATE_REPAVING, fmt.Sprintf("is at %s, %d %%", op.GetStep(), op.GetPercent())
 	case running(op.GetState()):
 		return planev1.PoolState_POOL_STATE_PROVISIONING, fmt.Sprintf("is at %s, %d %%", op.GetStep(), op.GetPercent())
+	case !provisioned && operationTrouble(h.status) != "":
+		return planev1.PoolState_POOL_STATE_UNHEALTHY, "reports: " + operationTrouble(h.status)
 	case !provisioned:
 		return planev1.PoolState_POOL_STATE_PROVISIONING, "is not provisioned yet" + firstTrouble(h.status)
 	case ready.GetStatus() == agentv1.ConditionStatus_CONDITION_STATUS_FALSE:
@@ -101,6 +106,29 @@ func unlessProvisioned(provisioned bool) planev1.PoolState {
 
 func failed(s agentv1.OperationState) bool {
 	return s == agentv1.OperationState_OPERATION_STATE_FAILED || s == agentv1.OperationState_OPERATION_STATE_REFUSED
+}
+
+// failure says how an operation failed.
+func failure(op *agentv1.OperationProgress) string {
+	if op.GetState() == agentv1.OperationState_OPERATION_STATE_REFUSED {
+		return "reports: operation refused: " + op.GetMessage()
+	}
+	return fmt.Sprintf("failed at %s: %s", op.GetStep(), op.GetMessage())
+}
+
+// operationTrouble is why the operation that came to a host last did not succeed;
+// empty: it did, or none came. A host cannot report an operation by its ID whose
+// signature it does not trust: then this is all that it says of it.
+func operationTrouble(s *agentv1.HostStatus) string {
+	c := condition(s, conditionOperationRunning)
+	if c.GetStatus() != agentv1.ConditionStatus_CONDITION_STATUS_FALSE {
+		return ""
+	}
+	switch c.GetReason() {
+	case reasonRefused, reasonFailed:
+		return c.GetMessage()
+	}
+	return ""
 }
 
 func running(s agentv1.OperationState) bool {

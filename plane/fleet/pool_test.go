@@ -15,6 +15,9 @@ func TestJudge(t *testing.T) {
 		return []*agentv1.Condition{{Type: conditionNodeReady, Status: s, Message: "kubelet stopped"}}
 	}
 	const yes, no = agentv1.ConditionStatus_CONDITION_STATUS_TRUE, agentv1.ConditionStatus_CONDITION_STATUS_FALSE
+	trouble := func(reason string) *agentv1.HostStatus {
+		return &agentv1.HostStatus{Conditions: []*agentv1.Condition{{Type: conditionOperationRunning, Status: no, Reason: reason, Message: "operation refused: forged"}}}
+	}
 	for name, c := range map[string]struct {
 		change  func(*host)
 		state   planev1.PoolState
@@ -33,6 +36,21 @@ func TestJudge(t *testing.T) {
 		"failed": {func(h *host) {
 			h.status, h.operation = nil, &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_FAILED, Step: "nodeadm-init", Message: "no", NodeDigest: "d"}
 		}, planev1.PoolState_POOL_STATE_UNHEALTHY, "failed at nodeadm-init: no"},
+		"refused an operation": {func(h *host) {
+			h.status, h.operation = nil, &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_REFUSED, Message: "no pinned key", NodeDigest: "d"}
+		}, planev1.PoolState_POOL_STATE_UNHEALTHY, "reports: operation refused: no pinned key"},
+		"refused an operation, but is a node": {func(h *host) {
+			h.operation = &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_REFUSED, Message: "stale", NodeDigest: "d"}
+		}, planev1.PoolState_POOL_STATE_RUNNING, ""},
+		"refused one it cannot name": {func(h *host) { h.status = trouble("Refused") }, planev1.PoolState_POOL_STATE_UNHEALTHY, "reports: operation refused: forged"},
+		"says that one failed":       {func(h *host) { h.status = trouble("Failed") }, planev1.PoolState_POOL_STATE_UNHEALTHY, "reports: operation refused: forged"},
+		"says that none came":        {func(h *host) { h.status = trouble("None") }, planev1.PoolState_POOL_STATE_PROVISIONING, "is not provisioned yet"},
+		"node that refused one": {func(h *host) {
+			h.status.Conditions = append(h.status.Conditions, trouble("Refused").Conditions...)
+		}, planev1.PoolState_POOL_STATE_RUNNING, ""},
+		"refused one, and runs the next": {func(h *host) {
+			h.status, h.operation = trouble("Refused"), &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "preflight"}
+		}, planev1.PoolState_POOL_STATE_PROVISIONING, "is at preflight, 0 %"},
 		"refused":       {func(h *host) { h.result = &agentv1.AssignmentResult{Generation: 1} }, planev1.PoolState_POOL_STATE_RUNNING, "refused its assignment: no reason given"},
 		"short silence": {func(h *host) { h.connected, h.since = false, now.Add(-time.Minute) }, planev1.PoolState_POOL_STATE_RUNNING, "is not connected"},
 		"long silence":  {func(h *host) { h.connected, h.since = false, now.Add(-time.Hour) }, planev1.PoolState_POOL_STATE_UNHEALTHY, "has not been heard of since 2001-09-09T00:46:40Z"},

@@ -24,6 +24,13 @@ type View struct {
 	Operation *agentv1.OperationProgress
 }
 
+// RefusedOne says whether the host's last word of operations is that it refused
+// one; which one it may be unable to tell.
+func (v View) RefusedOne() bool {
+	c := condition(v.Status, conditionOperationRunning)
+	return c.GetStatus() == agentv1.ConditionStatus_CONDITION_STATUS_FALSE && c.GetReason() == reasonRefused
+}
+
 // View answers a host as it is now; false: it is not enrolled.
 func (f *Fleet) View(hostID string) (View, bool) {
 	h := f.host(hostID)

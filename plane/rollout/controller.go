@@ -186,18 +186,29 @@ func (c *Controller) save(ctx context.Context, id string, r *record) error {
 var ErrNothingToRetry = errors.New("no operation of this host has failed")
 
 // Retry forgets how the last operation ended, so that the next is signed as
-// soon as the host is ready for it.
+// soon as the host is ready for it. A pending one that the host has refused
+// without being able to name it is sent once more, as it would be to a new
+// stream: to correct the host's CA pin or clock is all that it needs.
 func (c *Controller) Retry(ctx context.Context, id string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.records[id]
-	if r == nil || r.Last == nil || r.Pending != nil || r.Last.State == agentv1.OperationState_OPERATION_STATE_SUCCEEDED {
+	if r == nil {
 		return ErrNothingToRetry
 	}
 	next := *r
-	next.Last = nil
-	if err := c.save(ctx, id, &next); err != nil {
-		return err
+	v, _ := c.cfg.Hosts.View(id)
+	switch {
+	case retryable(r, v):
+		next.sentOn = 0
+		c.records[id] = &next
+	case r.Pending == nil && r.Last != nil && r.Last.State != agentv1.OperationState_OPERATION_STATE_SUCCEEDED:
+		next.Last = nil
+		if err := c.save(ctx, id, &next); err != nil {
+			return err
+		}
+	default:
+		return ErrNothingToRetry
 	}
 	c.cfg.Hosts.Changed(id)
 	return nil

@@ -82,6 +82,12 @@ func outdated(p *order, v fleet.View) bool {
 		(!wanted(p, v) || p.NodeIP != v.Status.GetNodeIp())
 }
 
+// retryable: the pending operation was sent, and all that the host says is that it
+// has refused one.
+func retryable(r *record, v fleet.View) bool {
+	return r.Pending != nil && v.Operation.GetOperationId() != r.Pending.ID && v.RefusedOne()
+}
+
 // conclude takes the end of the pending operation from the host's report; ended
 // is false when there is none.
 func conclude(r record, p *agentv1.OperationProgress) (record, bool) {
