@@ -69,13 +69,18 @@ func computeConditions(f *facts, now time.Time) []*agentv1.Condition {
 	}
 	out := make([]*agentv1.Condition, 0, len(all))
 	for _, v := range all {
-		message := strings.ToValidUTF8(v.message, "")
-		if len(message) > maxMessage {
-			message = strings.ToValidUTF8(message[:maxMessage-3], "") + "…"
-		}
-		out = append(out, &agentv1.Condition{Type: v.kind, Status: v.status, Reason: v.reason, Message: message})
+		out = append(out, &agentv1.Condition{Type: v.kind, Status: v.status, Reason: v.reason, Message: brief(v.message, maxMessage)})
 	}
 	return out
+}
+
+// brief cuts a text to at most most bytes and keeps it valid UTF-8.
+func brief(text string, most int) string {
+	text = strings.ToValidUTF8(text, "")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most-len("…")], "") + "…"
+	}
+	return text
 }
 
 // carrySince gives each condition the time of its last change of status.

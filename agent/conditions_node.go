@@ -21,8 +21,11 @@ func nodeReady(f *facts) verdict {
 		return no("NodeCertificate", "%v", n.certificateErr)
 	case !provisioned && f.operation.running:
 		return no("Provisioning", "the node is being provisioned; see OperationRunning")
+	case !provisioned && f.operation.refused != nil:
+		return no("ProvisionRefused", "the operation was refused: %s; %s", brief(f.operation.refused.GetMessage(), maxCause), f.tryAgain())
 	case !provisioned && f.operation.failed():
-		return no("ProvisionFailed", "%s", f.operation.progress.GetMessage())
+		p := f.operation.progress
+		return no("ProvisionFailed", "provisioning failed at %s: %s; %s", orText(p.GetStep(), "its start"), brief(p.GetMessage(), maxCause), f.tryAgain())
 	case !provisioned && !f.readyToProvision():
 		return no("NotProvisioned", "the host is no node yet: %s", f.missing())
 	case !provisioned:
@@ -33,6 +36,15 @@ func nodeReady(f *facts) verdict {
 		return no(orText(n.state.GetReason(), "NotReady"), "%s", orText(n.state.GetMessage(), "the Kubernetes API reports the Node as not Ready"))
 	}
 	return yes("Ready", "Node %s is Ready with kubelet %s", n.state.GetNodeName(), n.state.GetKubeletVersion())
+}
+
+// maxCause leaves room in a message for what is to be done next.
+const maxCause = 700
+
+// tryAgain is what to do after an operation that did not succeed: the plane does
+// not try the same again by itself.
+func (f *facts) tryAgain() string {
+	return "when the cause is mended, run \"hybridctl provision " + f.hostID.ID + "\""
 }
 
 // readyToProvision says whether every precondition of a provision operation holds.

@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"hybridagent/agent/identity"
+	"hybridagent/agent/operation"
 )
 
 func registered(f *facts, now time.Time) verdict {
@@ -55,19 +57,28 @@ func operationRunning(f *facts) verdict {
 	p := o.progress
 	switch {
 	case o.doorErr != nil:
-		return no("DoorUnreachable", "%v", o.doorErr)
+		return no(doorReason(o.doorErr), "%v", o.doorErr)
 	case o.running && p == nil:
 		return yes("Submitted", "an operation was handed to hybrid-agent-op")
 	case o.running:
 		return yes("Running", "%s %s: %s", kindName(p.GetKind()), p.GetOperationId(), orText(p.GetStep(), "accepted"))
-	case o.refusal != "":
-		return no("Refused", "an operation was refused: %s", o.refusal)
+	case o.refused != nil:
+		return no("Refused", "operation refused: %s", o.refused.GetMessage())
 	case p == nil:
 		return no("None", "no operation has run")
 	case succeeded(p):
 		return no("Succeeded", "%s %s succeeded", kindName(p.GetKind()), p.GetOperationId())
 	}
 	return no("Failed", "%s %s failed at %s: %s", kindName(p.GetKind()), p.GetOperationId(), orText(p.GetStep(), "its start"), p.GetMessage())
+}
+
+// doorReason tells a door that answers, busy, from one that does not.
+func doorReason(err error) string {
+	var refusal *operation.Refusal
+	if errors.As(err, &refusal) {
+		return "DoorBusy"
+	}
+	return "DoorUnreachable"
 }
 
 func orText(text, fallback string) string {

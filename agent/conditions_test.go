@@ -12,6 +12,7 @@ import (
 	"hybridagent/agent/hostid"
 	"hybridagent/agent/identity"
 	"hybridagent/agent/internal/planetest"
+	"hybridagent/agent/operation"
 	"hybridagent/agent/path"
 	"hybridagent/agent/session"
 	"hybridagent/agent/timesync"
@@ -66,6 +67,9 @@ func TestConditions(t *testing.T) {
 		State: agentv1.OperationState_OPERATION_STATE_FAILED, Step: "nodeadm-init", Message: "nodeadm exited with 1; look at the journal"}
 	bare := func(f *facts) {
 		f.provisioned, f.node.state = nil, &agentv1.NodeState{}
+	}
+	refused := func(message string) *agentv1.OperationProgress {
+		return &agentv1.OperationProgress{OperationId: "op2", State: agentv1.OperationState_OPERATION_STATE_REFUSED, Message: message}
 	}
 	for name, tc := range map[string]struct {
 		change func(*facts)
@@ -137,9 +141,18 @@ func TestConditions(t *testing.T) {
 			f.operation = operationFacts{running: true, progress: &agentv1.OperationProgress{OperationId: "op1", Step: "nodeadm-install", Kind: 1}}
 		}, []string{"NodeReady False Provisioning", "OperationRunning True Running|provision op1: nodeadm-install"}},
 		"failed": {func(f *facts) { bare(f); f.operation = operationFacts{progress: failedOp} }, []string{
-			"NodeReady False ProvisionFailed|look at the journal", "OperationRunning False Failed|nodeadm-init|look at the journal"}},
-		"refused operation": {func(f *facts) { f.operation.refusal = "forged" }, []string{"OperationRunning False Refused|forged"}},
-		"repave":            {func(f *facts) { f.node.state.AppliedNodeDigest = "other" }, []string{"RepaveRequired True FieldsDiffer|stays as it is until an operation"}},
+			"NodeReady False ProvisionFailed|failed at nodeadm-init|look at the journal; when the cause is mended, run \"hybridctl provision " + testHost + "\"", "OperationRunning False Failed|nodeadm-init|look at the journal"}},
+		"refused operation": {func(f *facts) { f.operation.refused = refused("forged") }, []string{"NodeReady True Ready", "OperationRunning False Refused|operation refused: forged"}},
+		"refused, no node yet": {func(f *facts) { bare(f); f.operation.refused = refused(strings.Repeat("forged ", 200)) }, []string{
+			"NodeReady False ProvisionRefused|forged|when the cause is mended, run \"hybridctl provision " + testHost + "\"", "OperationRunning False Refused|forged"}},
+		"refused after a failure": {func(f *facts) {
+			bare(f)
+			f.operation = operationFacts{progress: failedOp, refused: refused("forged")}
+		}, []string{"NodeReady False ProvisionRefused|forged", "OperationRunning False Refused|forged"}},
+		"busy": {func(f *facts) {
+			f.operation = operationFacts{running: true, doorErr: operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY, "operation op0 runs")}
+		}, []string{"OperationRunning False DoorBusy|operation op0 runs"}},
+		"repave": {func(f *facts) { f.node.state.AppliedNodeDigest = "other" }, []string{"RepaveRequired True FieldsDiffer|stays as it is until an operation"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

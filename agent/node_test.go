@@ -214,7 +214,7 @@ func TestDoorThatIsAway(t *testing.T) {
 }
 
 // TestOperationOutlivesItsConnections: hybrid-agent-op restarts in the middle,
-// cannot be reached for a while, and ends the operation all the same.
+// cannot be reached and is busy for a while, and ends the operation all the same.
 func TestOperationOutlivesItsConnections(t *testing.T) {
 	t.Parallel()
 	plane := planetest.New(t)
@@ -231,6 +231,9 @@ func TestOperationOutlivesItsConnections(t *testing.T) {
 			return nil, operation.ErrInterrupted
 		},
 		func(progress) (*agentv1.OperationProgress, error) { return nil, errors.New("no such socket") },
+		func(progress) (*agentv1.OperationProgress, error) {
+			return nil, operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY, "another runs; submit it again")
+		},
 		func(tell progress) (*agentv1.OperationProgress, error) { tell(done); return done, nil },
 	}}
 	synctest.Test(t, func(t *testing.T) {
@@ -248,12 +251,12 @@ func TestOperationOutlivesItsConnections(t *testing.T) {
 		o.offer(plane.Sign(op))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if f := o.facts(); f.running || !succeeded(f.progress) || f.doorErr != nil || d.count() != 3 || ended != 1 {
+		if f := o.facts(); f.running || !succeeded(f.progress) || f.doorErr != nil || d.count() != 4 || ended != 1 {
 			t.Errorf("%+v after %d submits", f, d.count())
 		}
 		o.offer(plane.Sign(op)) // the plane missed the end
 		time.Sleep(time.Second)
-		if d.count() != 3 {
+		if d.count() != 4 {
 			t.Errorf("an operation that has ended was submitted again")
 		}
 		op.Id = "bbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -265,8 +268,15 @@ func TestOperationOutlivesItsConnections(t *testing.T) {
 		o.offer(plane.Sign(op))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if f := o.facts(); f.running || f.refusal != "not higher than the last one" || !succeeded(f.progress) {
+		f := o.facts()
+		if r := f.refused; f.running || !succeeded(f.progress) || r.GetMessage() != "not higher than the last one" || r.GetOperationId() != op.GetId() ||
+			r.GetState() != agentv1.OperationState_OPERATION_STATE_REFUSED || r.GetKind() != op.GetKind() || r.GetNodeDigest() != op.GetNodeDigest() {
 			t.Errorf("after a refusal: %+v", f)
+		}
+		o.offer(plane.Sign(op)) // the plane missed the refusal
+		time.Sleep(time.Second)
+		if d.count() != 5 {
+			t.Errorf("an operation that was refused was submitted again")
 		}
 		cancel()
 		if err := <-finished; err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"hybridagent/agent/operation"
 	"hybridagent/agent/session"
@@ -16,9 +17,17 @@ import (
 // operationFacts is what conditions need to know of operations.
 type operationFacts struct {
 	running  bool
-	progress *agentv1.OperationProgress
-	refusal  string // why the last one was refused before it began
-	doorErr  error  // hybrid-agent-op cannot be reached for an operation
+	progress *agentv1.OperationProgress // of the one that runs or ran last
+	refused  *agentv1.OperationProgress // came after that, and did not begin; without an ID where its signature is wrong
+	doorErr  error                      // hybrid-agent-op does not take an operation now
+}
+
+// latest is what became of the operation that came last; nil: none came.
+func (o operationFacts) latest() *agentv1.OperationProgress {
+	if o.refused != nil {
+		return o.refused
+	}
+	return o.progress
 }
 
 func (o operationFacts) failed() bool {
@@ -92,7 +101,7 @@ func (o *operations) offer(env *agentv1.SignedOperation) {
 // comes, until ctx ends; then it returns nil.
 func (o *operations) Run(ctx context.Context) error {
 	close(o.ready)
-	o.follow(ctx, "", nil)
+	o.follow(ctx, nil, nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -107,30 +116,37 @@ func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) {
 	op, err := operation.Verify(env, o.trust(), o.now())
 	if err != nil {
 		o.log.Warn("refused an operation", zap.Error(err))
-		o.change(func(s *operationFacts) { s.refusal = err.Error() })
+		// Which operation this was meant to be, nobody can tell: the plane is told
+		// by the condition only.
+		o.change(func(s *operationFacts) { s.refused = o.refusalOf(nil, err) })
 		return
 	}
 	log := o.log.With(zap.String("op_id", op.GetId()))
-	if last := o.facts().progress; last.GetOperationId() == op.GetId() && operation.Ended(last.GetState()) {
-		o.outbox.SetOperation(last) // the plane missed how it ended
-		return
+	facts := o.facts()
+	for _, last := range []*agentv1.OperationProgress{facts.progress, facts.refused} {
+		if last.GetOperationId() == op.GetId() && operation.Ended(last.GetState()) {
+			o.outbox.SetOperation(last) // the plane missed how it ended
+			return
+		}
 	}
 	if err := o.begin(op); err != nil {
 		log.Error("cannot prepare an operation", zap.Error(err))
-		o.change(func(s *operationFacts) { s.refusal = err.Error() })
-		return // the plane sends it again with the next stream
+		o.refuse(op, err, facts.progress)
+		return
 	}
 	log.Info("operation begins", zap.String("kind", kindName(op.GetKind())))
 	o.change(func(s *operationFacts) {
 		o.before = s.progress
 		*s = operationFacts{running: true}
 	})
-	o.follow(ctx, op.GetId(), env)
+	o.follow(ctx, op, env)
 }
 
 // follow drives one operation to its end: submitted if there is an envelope, else
-// attached to. It goes on through restarts of hybrid-agent-op.
-func (o *operations) follow(ctx context.Context, id string, env *agentv1.SignedOperation) {
+// attached to. It goes on through restarts of hybrid-agent-op, and for as long as
+// root is busy with another.
+func (o *operations) follow(ctx context.Context, op *agentv1.Operation, env *agentv1.SignedOperation) {
+	id := op.GetId()
 	backoff := session.Backoff{First: time.Second, Cap: 10 * time.Second}
 	told := ""
 	for ctx.Err() == nil {
@@ -142,8 +158,8 @@ func (o *operations) follow(ctx context.Context, id string, env *agentv1.SignedO
 			return
 		case ctx.Err() != nil:
 			return
-		case errors.As(err, &refusal):
-			o.refused(id, env, refusal)
+		case errors.As(err, &refusal) && refusal.Reason != agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY:
+			o.refused(op, refusal)
 			return
 		case errors.Is(err, operation.ErrInterrupted):
 			o.log.Info("hybrid-agent-op closed the connection, attaching again", zap.String("op_id", id))
@@ -184,20 +200,32 @@ func (o *operations) finish(end *agentv1.OperationProgress) {
 	o.ended()
 }
 
-func (o *operations) refused(id string, env *agentv1.SignedOperation, refusal *operation.Refusal) {
-	if env == nil {
+// refused takes root's no. The plane knows the operation, and does not send it
+// again: another try is the operator's to ask for.
+func (o *operations) refused(op *agentv1.Operation, refusal *operation.Refusal) {
+	if op == nil {
 		// Asked for whatever runs, there is nothing: the usual case at start.
 		o.change(func(s *operationFacts) { s.running, s.doorErr = false, nil })
 		return
 	}
-	o.log.Warn("hybrid-agent-op refused an operation", zap.String("op_id", id), zap.Error(refusal))
-	o.outbox.SetOperation(&agentv1.OperationProgress{
-		OperationId: id, Kind: agentv1.OperationKind_OPERATION_KIND_UNSPECIFIED,
-		State: agentv1.OperationState_OPERATION_STATE_REFUSED, Message: refusal.Message,
-	})
-	o.change(func(s *operationFacts) {
-		*s = operationFacts{progress: o.before, refusal: refusal.Message}
-	})
+	o.log.Warn("hybrid-agent-op refused an operation", zap.String("op_id", op.GetId()), zap.Error(refusal))
+	o.refuse(op, refusal, o.before)
+}
+
+// refuse tells the plane and this host that an operation will not begin; before is
+// how the last one ended that did.
+func (o *operations) refuse(op *agentv1.Operation, err error, before *agentv1.OperationProgress) {
+	progress := o.refusalOf(op, err)
+	o.outbox.SetOperation(progress)
+	o.change(func(s *operationFacts) { *s = operationFacts{progress: before, refused: progress} })
+}
+
+// refusalOf is a refusal as progress; op is nil where it could not be verified.
+func (o *operations) refusalOf(op *agentv1.Operation, err error) *agentv1.OperationProgress {
+	return &agentv1.OperationProgress{
+		OperationId: op.GetId(), Kind: op.GetKind(), NodeDigest: op.GetNodeDigest(),
+		State: agentv1.OperationState_OPERATION_STATE_REFUSED, Message: brief(err.Error(), maxMessage), EndedAt: timestamppb.New(o.now()),
+	}
 }
 
 // pause waits; false says that ctx ended.

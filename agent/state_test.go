@@ -84,6 +84,10 @@ func TestForgedOperationIsToldAndNotHandedOn(t *testing.T) {
 	unsigned.Signature = nil
 	send(unsigned)
 	contains(t, m.awaitCondition(ConditionOperationRunning, "false", "Refused"), "not signed")
+	m.await("the operation in the status", func(s *localv1.Status) bool {
+		op := s.GetOperation()
+		return op.GetState() == agentv1.OperationState_OPERATION_STATE_REFUSED && op.GetOperationId() == "" && strings.Contains(op.GetMessage(), "not signed")
+	})
 	stranger := planetest.New(t)
 	send(stranger.Sign(op))
 	m.await("refusal of a stranger's operation", func(s *localv1.Status) bool {

@@ -55,7 +55,7 @@ func (c *core) Status() *localv1.Status {
 	s := &localv1.Status{
 		HostId: f.hostID.ID, HostIdSource: f.hostID.Source, Version: c.version, StartedAt: timestamppb.New(c.started),
 		Plane: c.planeStatus(), Assignment: c.assignmentStatus(), Network: c.networkStatus(),
-		Conditions: c.conditions, Operation: f.operation.progress, Runner: f.node.state.GetRunner(), Node: nodeSummary(f),
+		Conditions: c.conditions, Operation: f.operation.latest(), Runner: f.node.state.GetRunner(), Node: nodeSummary(f),
 	}
 	for _, r := range f.path.Results {
 		target := &localv1.PathTarget{Target: r.Target, Method: r.Method, Ok: r.OK, Error: r.Error, At: timestamppb.New(r.At)}

@@ -185,6 +185,25 @@ func TestStatusTable(t *testing.T) {
 	}
 }
 
+// TestOperationLines: what did not succeed says why.
+func TestOperationLines(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	const refused, failed, running = agentv1.OperationState_OPERATION_STATE_REFUSED, agentv1.OperationState_OPERATION_STATE_FAILED, agentv1.OperationState_OPERATION_STATE_RUNNING
+	ended := timestamppb.New(now.Add(-5 * time.Minute))
+	for want, o := range map[string]*agentv1.OperationProgress{
+		"none":                                 nil,
+		"provision op1, running at init, 40 %": {OperationId: "op1", Kind: 1, State: running, Step: "init", Percent: 40},
+		"provision op1, failed 5m ago at init|no":                 {OperationId: "op1", Kind: 1, State: failed, Step: "init", EndedAt: ended, Message: "no"},
+		"provision op1, refused 5m ago|stale":                     {OperationId: "op1", Kind: 1, State: refused, EndedAt: ended, Message: "stale"},
+		"one that this host cannot verify, refused 5m ago|forged": {State: refused, EndedAt: ended, Message: "forged"},
+	} {
+		if got := strings.Join(operationLines(o, now), "|"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // TestStatusFits80Columns with the longest of everything, and with nothing at all.
 func TestStatusFits80Columns(t *testing.T) {
 	t.Parallel()

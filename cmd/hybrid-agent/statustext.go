@@ -36,7 +36,7 @@ func writeStatus(w io.Writer, p painter, s *localv1.Status, now time.Time) {
 	out.line("Path", pathLines(s.GetPath())...)
 	out.line("Clock", clockLines(s)...)
 	out.line("Node", nodeLine(s))
-	out.line("Operation", operationLine(s.GetOperation(), now))
+	out.line("Operation", operationLines(s.GetOperation(), now)...)
 	_, _ = fmt.Fprintln(w)
 	writeConditions(w, p, s.GetConditions(), now)
 }
@@ -181,17 +181,30 @@ func nodeLine(s *localv1.Status) string {
 	return text
 }
 
-func operationLine(o *agentv1.OperationProgress, now time.Time) string {
+// operationLines are the operation that runs or came last, and what became of it
+// where it did not succeed.
+func operationLines(o *agentv1.OperationProgress, now time.Time) []string {
 	if o == nil {
-		return "none"
+		return []string{"none"}
 	}
 	state := strings.ToLower(strings.TrimPrefix(o.GetState().String(), "OPERATION_STATE_"))
-	kind := strings.ToLower(strings.TrimPrefix(o.GetKind().String(), "OPERATION_KIND_"))
-	text := fmt.Sprintf("%s %s, %s", kind, o.GetOperationId(), state)
-	if end := o.GetEndedAt(); end != nil {
-		return text + fmt.Sprintf(" %s ago", age(now.Sub(end.AsTime())))
+	text := "one that this host cannot verify, " + state
+	if o.GetOperationId() != "" {
+		kind := strings.ToLower(strings.TrimPrefix(o.GetKind().String(), "OPERATION_KIND_"))
+		text = fmt.Sprintf("%s %s, %s", kind, o.GetOperationId(), state)
 	}
-	return text + fmt.Sprintf(" at %s, %d %%", or(o.GetStep(), "its start"), o.GetPercent())
+	end := o.GetEndedAt()
+	if end == nil {
+		return []string{text + fmt.Sprintf(" at %s, %d %%", or(o.GetStep(), "its start"), o.GetPercent())}
+	}
+	lines := []string{text + fmt.Sprintf(" %s ago", age(now.Sub(end.AsTime())))}
+	if o.GetState() == agentv1.OperationState_OPERATION_STATE_SUCCEEDED {
+		return lines
+	}
+	if o.GetStep() != "" {
+		lines[0] += " at " + o.GetStep()
+	}
+	return append(lines, o.GetMessage())
 }
 
 func or(text, fallback string) string {
