@@ -42,6 +42,8 @@ func taken(status actors.Status) error {
 	switch state := strings.TrimPrefix(status.Operation.State, "OPERATION_STATE_"); state {
 	case "PENDING", "RUNNING", "SUCCEEDED", "FAILED":
 		return nil
+	case "REFUSED":
+		return lab.Final(errors.New("operation refused: " + status.Operation.Message))
 	default:
 		return errors.New("no operation came yet")
 	}
