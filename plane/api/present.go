@@ -32,9 +32,15 @@ func (s *Server) present(w world, r *planev1.Resource) *planev1.Resource {
 	return c
 }
 
+// maxInUse pools are named of those that use a profile version.
+const maxInUse = 1000
+
 func inUse(w world, profile *planev1.Resource) []string {
 	var out []string
 	for _, pool := range w.kind(kind.Pool) {
+		if len(out) == maxInUse {
+			break
+		}
 		p := pool.GetNodePool()
 		if p.GetProfile() == profile.GetMetadata().GetName() && p.GetProfileVersion() == profile.GetHybridProfile().GetVersion() {
 			out = append(out, pool.GetMetadata().GetName())

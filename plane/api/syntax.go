@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// maxEndpointBytes bounds a DNS name, a colon and a port.
+const maxEndpointBytes = 253 + 1 + 5
+
 // rules are the regular expressions of validation; made once for a Server, so
 // that the package keeps no variables.
 type rules struct {
@@ -71,6 +74,9 @@ func unicast(a netip.Addr) bool {
 
 // endpoint reads host:port or, where the port may be missing, a host.
 func (r *rules) endpoint(s string, portNeeded bool) error {
+	if len(s) > maxEndpointBytes {
+		return fmt.Errorf("has %d bytes, at most %d are allowed", len(s), maxEndpointBytes)
+	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		if portNeeded {

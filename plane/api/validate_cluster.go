@@ -9,7 +9,12 @@ import (
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
-const maxCIDRs = 16
+const (
+	maxCIDRs       = 16
+	maxRegionBytes = 32
+	maxARNBytes    = 1011 // IAM Roles Anywhere, CreateProfile
+	maxPEMBytes    = 16 << 10
+)
 
 // block is a network with the field that names it.
 type block struct {
@@ -24,6 +29,7 @@ func (r *rules) cluster(v *violations, c *planev1.HybridClusterSpec) {
 	if !r.region.MatchString(c.GetRegion()) {
 		v.add("spec.region", "%q is no AWS Region such as us-west-2", c.GetRegion())
 	}
+	v.bytes("spec.region", c.GetRegion(), maxRegionBytes)
 	v.count("spec.vpcCidrs", len(c.GetVpcCidrs()), 1, maxCIDRs)
 	v.count("spec.remoteNodeCidrs", len(c.GetRemoteNodeCidrs()), 1, maxCIDRs)
 	v.count("spec.remotePodCidrs", len(c.GetRemotePodCidrs()), 0, maxCIDRs)
@@ -99,6 +105,8 @@ func (r *rules) access(v *violations, c *planev1.HybridClusterSpec) {
 			v.add(at, "%s is in Region %s, but the cluster is in %s", a, parts[3], c.GetRegion())
 		}
 	}
+	v.bytes(at+".caCertificate", ra.GetCaCertificate(), maxPEMBytes)
+	v.bytes(at+".caPrivateKey", ra.GetCaPrivateKey(), maxPEMBytes)
 	if _, err := ca.ParseNodeCA(ra.GetCaCertificate(), ra.GetCaPrivateKey()); err != nil {
 		v.add(at+".caPrivateKey", "caCertificate and caPrivateKey cannot sign hosts' certificates: %v", err)
 	}
@@ -106,6 +114,7 @@ func (r *rules) access(v *violations, c *planev1.HybridClusterSpec) {
 
 // arn checks arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE.
 func arn(v *violations, path, s, service, resource string) {
+	v.bytes(path, s, maxARNBytes)
 	p := strings.SplitN(s, ":", 6)
 	if len(p) != 6 || p[0] != "arn" || !strings.HasPrefix(p[1], "aws") || p[2] != service || !strings.HasPrefix(p[5], resource) || len(p[5]) == len(resource) {
 		v.add(path, "%q is no ARN of the form arn:aws:%s:…:%s…", s, service, resource)

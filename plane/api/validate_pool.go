@@ -15,6 +15,7 @@ const (
 	maxLabels     = 64
 	maxNTPServers = 16
 	maxVPNServers = 8
+	maxNameBytes  = 63
 )
 
 func (r *rules) pool(v *violations, p *planev1.NodePoolSpec) {
@@ -24,6 +25,8 @@ func (r *rules) pool(v *violations, p *planev1.NodePoolSpec) {
 	if p.GetProfile() == "" {
 		v.add("spec.profile", "is missing; name a HybridProfile")
 	}
+	v.bytes("spec.cluster", p.GetCluster(), maxNameBytes)
+	v.bytes("spec.profile", p.GetProfile(), maxNameBytes)
 	if !r.profileVersion.MatchString(p.GetProfileVersion()) {
 		v.add("spec.profileVersion", "%q is no version such as 1.0.0", p.GetProfileVersion())
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 const (
 	maxFlags       = 64
+	maxFlagBytes   = 1024
 	maxConfigBytes = 64 << 10
 )
 
@@ -28,6 +30,11 @@ func (r *rules) profile(v *violations, p *planev1.HybridProfileSpec) {
 }
 
 func (r *rules) os(v *violations, o *planev1.OSLayer) {
+	if len(o.GetManifest()) > maxConfigBytes {
+		// Not parsed: what is too large costs nothing more.
+		v.bytes("spec.os.manifest", o.GetManifest(), maxConfigBytes)
+		return
+	}
 	switch o.GetMode() {
 	case planev1.OSMode_OS_MODE_AGENT:
 		if o.GetManifest() != "" {
@@ -52,14 +59,15 @@ func (r *rules) kubernetes(v *violations, k *planev1.KubernetesLayer) {
 	}
 	v.count(path+".kubeletFlags", len(k.GetKubeletFlags()), 0, maxFlags)
 	for i, f := range k.GetKubeletFlags() {
+		v.bytes(fmt.Sprintf("%s.kubeletFlags[%d]", path, i), f, maxFlagBytes)
 		r.kubeletFlag(v, fmt.Sprintf("%s.kubeletFlags[%d]", path, i), f)
 	}
-	if n := len(k.GetKubeletConfig().String()); n > maxConfigBytes {
-		v.add(path+".kubeletConfig", "has %d bytes, at most %d are allowed", n, maxConfigBytes)
+	if b, err := json.Marshal(k.GetKubeletConfig().AsMap()); err != nil {
+		v.add(path+".kubeletConfig", "is no JSON object: %v", err)
+	} else {
+		v.bytes(path+".kubeletConfig", string(b), maxConfigBytes) // as hosts get it
 	}
-	if n := len(k.GetContainerdConfig()); n > maxConfigBytes {
-		v.add(path+".containerdConfig", "has %d bytes, at most %d are allowed", n, maxConfigBytes)
-	}
+	v.bytes(path+".containerdConfig", k.GetContainerdConfig(), maxConfigBytes)
 	switch s := k.GetContainerdSource(); s {
 	case "", "none", "distro", "docker":
 	default:

@@ -9,6 +9,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// maxViolationBytes bounds the words on one field.
+const maxViolationBytes = 1024
+
 // violations gathers everything that is wrong with resources, so that an
 // operator sees it at once. Paths are those of the YAML document.
 type violations struct {
@@ -23,6 +26,9 @@ type violations struct {
 
 func (v *violations) add(path, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	if len(text) > maxViolationBytes { // quotes something that is too large itself
+		text = strings.ToValidUTF8(text[:maxViolationBytes], "") + "…"
+	}
 	v.list = append(v.list, &errdetails.BadRequest_FieldViolation{Field: v.prefix + path, Description: text})
 	v.words = append(v.words, v.subject+": "+path+": "+text)
 }
@@ -31,6 +37,13 @@ func (v *violations) add(path, format string, args ...any) {
 func (v *violations) check(path string, err error) {
 	if err != nil {
 		v.add(path, "%v", err)
+	}
+}
+
+// bytes bounds a text.
+func (v *violations) bytes(path, text string, most int) {
+	if len(text) > most {
+		v.add(path, "has %d bytes, at most %d are allowed", len(text), most)
 	}
 }
 

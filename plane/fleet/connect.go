@@ -159,9 +159,9 @@ func (f *Fleet) attach(h *host, s *session, hello *agentv1.Hello) {
 	}
 	h.streams++
 	s.number = h.streams
-	h.session, h.connected, h.since, h.agent = s, true, now, hello.GetAgentVersion()
+	h.session, h.connected, h.since, h.agent = s, true, now, clipped(hello.GetAgentVersion(), maxVersion)
 	welcome := &agentv1.Welcome{
-		PlaneVersion: f.cfg.Version,
+		PlaneVersion: clipped(f.cfg.Version, maxVersion),
 		PlaneTime:    timestamppb.New(now),
 		Keepalive:    durationpb.New(keepalive),
 	}

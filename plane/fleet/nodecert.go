@@ -19,7 +19,7 @@ func (f *Fleet) nodeCertificate(_ context.Context, h *host, req *agentv1.NodeCer
 		f.cfg.Log.Info("node certificate is signed", zap.String("host_id", h.id))
 	}
 	return &agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_NodeCertificate{
-		NodeCertificate: &agentv1.NodeCertificateResponse{Certificate: cert, Refusal: refusal},
+		NodeCertificate: &agentv1.NodeCertificateResponse{Certificate: cert, Refusal: clipped(refusal, maxReason)},
 	}}
 }
 

@@ -74,7 +74,7 @@ func (s *session) operate(op *agentv1.SignedOperation) { s.post(func() { s.opera
 // goodbye says why and ends the stream, also when the host does not read.
 func (s *session) goodbye(reason string) {
 	s.post(func() {
-		s.last = &agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_Goodbye{Goodbye: &agentv1.Goodbye{Reason: reason}}}
+		s.last = &agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_Goodbye{Goodbye: &agentv1.Goodbye{Reason: clipped(reason, maxGoodbye)}}}
 	})
 	time.AfterFunc(goodbyeTimeout, s.cancel)
 }

@@ -100,12 +100,13 @@ func (x *EnrollRequest) GetFingerprint() *HardwareFingerprint {
 // empty where the host has no such thing.
 type HardwareFingerprint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// SMBIOS product UUID.
+	// SMBIOS product UUID. At most 128 bytes.
 	ProductUuid string `protobuf:"bytes,1,opt,name=product_uuid,json=productUuid,proto3" json:"product_uuid,omitempty"`
 	// Hash of /etc/machine-id, hexadecimal SHA-256; the ID itself stays private
-	// as machine-id(5) asks.
+	// as machine-id(5) asks. At most 128 bytes.
 	MachineIdHash string `protobuf:"bytes,2,opt,name=machine_id_hash,json=machineIdHash,proto3" json:"machine_id_hash,omitempty"`
-	// Permanent MAC addresses of physical NICs in colon form, sorted; at most 32.
+	// Permanent MAC addresses of physical NICs in colon form, sorted; at most 32
+	// of 128 bytes each.
 	Macs          []string `protobuf:"bytes,3,rep,name=macs,proto3" json:"macs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -165,10 +166,11 @@ func (x *HardwareFingerprint) GetMacs() []string {
 // EnrollResponse is a host's identity.
 type EnrollResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// DER certificate of the host.
+	// DER certificate of the host. At most 8 KiB.
 	Certificate []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	// DER certificates of the plane's CA, the current one first; the host keeps
-	// only those that match its pin or are cross-signed by one that does.
+	// only those that match its pin or are cross-signed by one that does. At most
+	// 8 of 8 KiB each.
 	CaCertificates [][]byte `protobuf:"bytes,2,rep,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -267,9 +269,10 @@ func (x *RenewCertificateRequest) GetCsr() []byte {
 // RenewCertificateResponse is a host's next certificate.
 type RenewCertificateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// DER certificate of the host.
+	// DER certificate of the host. At most 8 KiB.
 	Certificate []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	// DER certificates of the plane's CA, the current one first.
+	// DER certificates of the plane's CA, the current one first. At most 8 of 8
+	// KiB each.
 	CaCertificates [][]byte `protobuf:"bytes,2,rep,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -475,17 +478,18 @@ func (*AgentMessage_NodeCertificateRequest) isAgentMessage_Message() {}
 // Hello says who connects and what it holds.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The host's ID; must be that of its certificate.
+	// The host's ID; must be that of its certificate. At most 128 bytes.
 	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
-	// The agent's version, for example v0.1.0.
+	// The agent's version, for example v0.1.0. At most 64 bytes.
 	AgentVersion string `protobuf:"bytes,2,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// Kernel's boot ID (/proc/sys/kernel/random/boot_id): changes with each boot.
+	// At most 64 bytes.
 	BootId string `protobuf:"bytes,3,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	// What tells this machine from another with the same ID.
 	Fingerprint *HardwareFingerprint `protobuf:"bytes,4,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	// Generation of the assignment in force; 0: none.
 	Generation uint64 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Digest of the assignment in force; empty: none.
+	// Digest of the assignment in force; empty: none. At most 64 bytes.
 	Digest        string `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -568,11 +572,11 @@ type Inventory struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The host's CPU architecture.
 	Architecture Architecture `protobuf:"varint,1,opt,name=architecture,proto3,enum=hybrid.agent.v1.Architecture" json:"architecture,omitempty"`
-	// Host name, for display only.
+	// Host name, for display only. At most 253 bytes.
 	Hostname string `protobuf:"bytes,2,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	// PRETTY_NAME of os-release(5).
+	// PRETTY_NAME of os-release(5). At most 256 bytes.
 	Os string `protobuf:"bytes,3,opt,name=os,proto3" json:"os,omitempty"`
-	// Kernel release, as uname -r prints it.
+	// Kernel release, as uname -r prints it. At most 128 bytes.
 	Kernel string `protobuf:"bytes,4,opt,name=kernel,proto3" json:"kernel,omitempty"`
 	// Network interfaces; at most 64.
 	Nics []*NIC `protobuf:"bytes,5,rep,name=nics,proto3" json:"nics,omitempty"`
@@ -666,13 +670,15 @@ func (x *Inventory) GetCpus() uint32 {
 // NIC is a network interface and what NIC selection thinks of it.
 type NIC struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Interface name.
+	// Interface name. At most 127 bytes.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// MAC address in colon form.
+	// MAC address in colon form. At most 64 bytes.
 	Mac string `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
-	// IPv4 addresses with prefix length, for example 10.200.0.11/24.
+	// IPv4 addresses with prefix length, for example 10.200.0.11/24. At most 32
+	// of 64 bytes each.
 	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// Kind: device, veth, bridge, bond, vlan, macvlan and so on.
+	// Kind: device, veth, bridge, bond, vlan, macvlan and so on. At most 32
+	// bytes.
 	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Whether the link has a carrier.
 	Carrier bool `protobuf:"varint,5,opt,name=carrier,proto3" json:"carrier,omitempty"`
@@ -680,11 +686,11 @@ type NIC struct {
 	Mtu uint32 `protobuf:"varint,6,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	// Whether Auto could choose it.
 	Candidate bool `protobuf:"varint,7,opt,name=candidate,proto3" json:"candidate,omitempty"`
-	// Why, or why not.
+	// Why, or why not. At most 16 of 256 bytes each.
 	Reasons []string `protobuf:"bytes,8,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	// Whether it is the one in use.
 	Selected bool `protobuf:"varint,9,opt,name=selected,proto3" json:"selected,omitempty"`
-	// Alternative names.
+	// Alternative names. At most 16 of 127 bytes each.
 	Altnames      []string `protobuf:"bytes,10,rep,name=altnames,proto3" json:"altnames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -795,11 +801,11 @@ type AssignmentResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The generation spoken of.
 	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Its digest.
+	// Its digest. At most 64 bytes.
 	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
 	// True: in force and cached on disk. False: refused, the last good one stays.
 	Accepted bool `protobuf:"varint,3,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	// One for each field that was refused.
+	// One for each field that was refused. At most 32.
 	Refusals      []*FieldRefusal `protobuf:"bytes,4,rep,name=refusals,proto3" json:"refusals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -866,9 +872,9 @@ func (x *AssignmentResult) GetRefusals() []*FieldRefusal {
 // FieldRefusal says why a field was refused.
 type FieldRefusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path of the field, for example network.vpn_servers[0].
+	// Path of the field, for example network.vpn_servers[0]. At most 128 bytes.
 	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	// A sentence for people that names the next action.
+	// A sentence for people that names the next action. At most 1,024 bytes.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -921,27 +927,30 @@ func (x *FieldRefusal) GetReason() string {
 // HostStatus is the whole state of a host; each replaces the one before.
 type HostStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Every condition the host has.
+	// Every condition the host has. At most 32.
 	Conditions []*Condition `protobuf:"bytes,1,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	// Generation of the assignment in force; 0: none.
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Name of the selected NIC; empty: none.
+	// Name of the selected NIC; empty: none. At most 127 bytes.
 	Nic string `protobuf:"bytes,3,opt,name=nic,proto3" json:"nic,omitempty"`
-	// IPv4 address that the node has or will have; empty: none.
+	// IPv4 address that the node has or will have; empty: none. At most 15 bytes.
 	NodeIp string `protobuf:"bytes,4,opt,name=node_ip,json=nodeIp,proto3" json:"node_ip,omitempty"`
-	// Digest of the node part last applied; empty: never provisioned.
+	// Digest of the node part last applied; empty: never provisioned. At most 64
+	// bytes.
 	AppliedNodeDigest string `protobuf:"bytes,5,opt,name=applied_node_digest,json=appliedNodeDigest,proto3" json:"applied_node_digest,omitempty"`
-	// Kubernetes version last applied; empty: never provisioned.
+	// Kubernetes version last applied; empty: never provisioned. At most 32
+	// bytes.
 	AppliedKubernetesVersion string `protobuf:"bytes,6,opt,name=applied_kubernetes_version,json=appliedKubernetesVersion,proto3" json:"applied_kubernetes_version,omitempty"`
 	// Whether every precondition of a provision operation holds (NIC, routes,
 	// path, node certificate); the plane signs none before.
 	ReadyToProvision bool `protobuf:"varint,7,opt,name=ready_to_provision,json=readyToProvision,proto3" json:"ready_to_provision,omitempty"`
-	// Routes in the kernel that are ours, for example
-	// "10.100.0.0/16 via 10.200.0.2 dev eth0 src 10.200.0.11".
+	// Routes in the kernel that are ours, for example "10.100.0.0/16 via
+	// 10.200.0.2 dev eth0 src 10.200.0.11". At most 64 of 256 bytes each.
 	Routes []string `protobuf:"bytes,8,rep,name=routes,proto3" json:"routes,omitempty"`
-	// Fields of the node part that differ from what is applied, at most 32.
+	// Fields of the node part that differ from what is applied, at most 32 of 128
+	// bytes each.
 	RepaveFields []string `protobuf:"bytes,9,rep,name=repave_fields,json=repaveFields,proto3" json:"repave_fields,omitempty"`
-	// How operations run on the host: systemd or direct.
+	// How operations run on the host: systemd or direct. At most 32 bytes.
 	Runner        string `protobuf:"bytes,10,opt,name=runner,proto3" json:"runner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1232,7 +1241,7 @@ func (*PlaneMessage_Goodbye) isPlaneMessage_Message() {}
 // Welcome is the plane's first word.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The plane's version.
+	// The plane's version. At most 64 bytes.
 	PlaneVersion string `protobuf:"bytes,1,opt,name=plane_version,json=planeVersion,proto3" json:"plane_version,omitempty"`
 	// The plane's clock, so that a host can see how far its own is off.
 	PlaneTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=plane_time,json=planeTime,proto3" json:"plane_time,omitempty"`
@@ -1307,9 +1316,9 @@ func (x *Welcome) GetGeneration() uint64 {
 // NodeCertificateResponse is the node's certificate, or why there is none.
 type NodeCertificateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// DER certificate; empty when refused.
+	// DER certificate; empty when refused. At most 8 KiB.
 	Certificate []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	// Why the plane did not sign; empty when it did.
+	// Why the plane did not sign; empty when it did. At most 1,024 bytes.
 	Refusal       string `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1364,7 +1373,8 @@ type Goodbye struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Do not come back before this has passed; 0: come back with the usual backoff.
 	RetryAfter *durationpb.Duration `protobuf:"bytes,1,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
-	// A sentence for people, for example "replaced by a newer stream".
+	// A sentence for people, for example "replaced by a newer stream". At most
+	// 256 bytes.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -148,7 +148,7 @@ type Assignment struct {
 	// The EdgeHost this is for; a host refuses another's. At most 128 bytes.
 	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
 	// The NodePool's name; empty when the host is in no pool, and then every
-	// other field but host_id is unset.
+	// other field but host_id is unset. At most 63 bytes.
 	Pool string `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
 	// The CPU architecture that the pool wants; a host of another one refuses.
 	Architecture Architecture `protobuf:"varint,3,opt,name=architecture,proto3,enum=hybrid.agent.v1.Architecture" json:"architecture,omitempty"`
@@ -163,7 +163,8 @@ type Assignment struct {
 	// Lowercase hexadecimal SHA-256 by which the plane tells one node part from
 	// another, 64 bytes. Hosts compare it and never compute it.
 	NodeDigest string `protobuf:"bytes,8,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
-	// Labels of the NodePool, live; at most 64.
+	// Labels of the NodePool, live; at most 64, keys of 317 and values of 63
+	// bytes at most.
 	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Taints of the NodePool; at most 64.
 	Taints        []*Taint `protobuf:"bytes,10,rep,name=taints,proto3" json:"taints,omitempty"`
@@ -278,7 +279,7 @@ type Taint struct {
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// Label value, at most 63 bytes; may be empty.
 	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	// NoSchedule, PreferNoSchedule or NoExecute.
+	// NoSchedule, PreferNoSchedule or NoExecute. At most 16 bytes.
 	Effect        string `protobuf:"bytes,3,opt,name=effect,proto3" json:"effect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -338,17 +339,20 @@ func (x *Taint) GetEffect() string {
 // NetworkSpec decides NIC, node IP and routes of a host.
 type NetworkSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// IPv4 CIDRs of the EKS VPC, for example 10.100.0.0/16; 1 to 16.
+	// IPv4 CIDRs of the EKS VPC, for example 10.100.0.0/16; 1 to 16 of 18 bytes
+	// each.
 	VpcCidrs []string `protobuf:"bytes,1,rep,name=vpc_cidrs,json=vpcCidrs,proto3" json:"vpc_cidrs,omitempty"`
-	// IPv4 addresses of the site's VPN servers, in order of preference; at most
-	// 8. Empty: no route is installed, the default gateway is expected to route
-	// the VPC.
+	// IPv4 addresses of the site's VPN servers, in order of preference; at most 8
+	// of 15 bytes each. Empty: no route is installed, the default gateway is
+	// expected to route the VPC.
 	VpnServers []string `protobuf:"bytes,2,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
-	// IPv4 CIDRs that the node IP must lie in; 1 to 16.
+	// IPv4 CIDRs that the node IP must lie in; 1 to 16 of 18 bytes each.
 	RemoteNodeCidrs []string `protobuf:"bytes,3,rep,name=remote_node_cidrs,json=remoteNodeCidrs,proto3" json:"remote_node_cidrs,omitempty"`
-	// IPv4 CIDRs of the cluster's pods on hybrid nodes; at most 16.
+	// IPv4 CIDRs of the cluster's pods on hybrid nodes; at most 16 of 18 bytes
+	// each.
 	RemotePodCidrs []string `protobuf:"bytes,4,rep,name=remote_pod_cidrs,json=remotePodCidrs,proto3" json:"remote_pod_cidrs,omitempty"`
-	// IPv4 CIDR of Kubernetes Services, for example 172.20.0.0/16.
+	// IPv4 CIDR of Kubernetes Services, for example 172.20.0.0/16. At most 18
+	// bytes.
 	ServiceCidr string `protobuf:"bytes,5,opt,name=service_cidr,json=serviceCidr,proto3" json:"service_cidr,omitempty"`
 	// Which NIC carries the node IP; default Auto.
 	Nic           *NICSelector `protobuf:"bytes,6,opt,name=nic,proto3" json:"nic,omitempty"`
@@ -434,7 +438,8 @@ type NICSelector struct {
 	// Interface name or altname, at most 127 bytes (IFALIASZ/ALTIFNAMSIZ of
 	// linux/if.h); empty: see mac.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// MAC address in colon form; empty together with name means Auto.
+	// MAC address in colon form; empty together with name means Auto. At most 64
+	// bytes.
 	Mac           string `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -487,10 +492,10 @@ func (x *NICSelector) GetMac() string {
 // ProbeSpec is what the path stage probes; takes effect at once.
 type ProbeSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// host:port of the EKS API endpoint; empty: not probed.
+	// host:port of the EKS API endpoint; empty: not probed. At most 259 bytes.
 	ApiEndpoint string `protobuf:"bytes,1,opt,name=api_endpoint,json=apiEndpoint,proto3" json:"api_endpoint,omitempty"`
 	// Addresses in the VPC that answer ICMP or TCP, for example the VPC's
-	// gateway; "10.100.0.1" or "10.100.0.9:443"; at most 16.
+	// gateway; "10.100.0.1" or "10.100.0.9:443"; at most 16 of 259 bytes each.
 	Targets []string `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
 	// Time between rounds of probes; default 30 s, 5 s to 10 min.
 	Interval      *durationpb.Duration `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
@@ -552,8 +557,8 @@ func (x *ProbeSpec) GetInterval() *durationpb.Duration {
 // TimeSpec is what the time stage measures.
 type TimeSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// NTP server names or addresses, each with an optional :port; at most 16.
-	// Empty: the clock is not judged.
+	// NTP server names or addresses, each with an optional :port; at most 16 of
+	// 259 bytes each. Empty: the clock is not judged.
 	NtpServers    []string `protobuf:"bytes,1,rep,name=ntp_servers,json=ntpServers,proto3" json:"ntp_servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -602,32 +607,38 @@ type NodeSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// EKS cluster name, 1 to 100 bytes.
 	ClusterName string `protobuf:"bytes,1,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
-	// AWS Region, for example us-west-2.
+	// AWS Region, for example us-west-2. At most 32 bytes.
 	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
-	// Kubernetes version as major.minor.patch, for example 1.31.5.
+	// Kubernetes version as major.minor.patch, for example 1.31.5. At most 16
+	// bytes.
 	KubernetesVersion string `protobuf:"bytes,3,opt,name=kubernetes_version,json=kubernetesVersion,proto3" json:"kubernetes_version,omitempty"`
 	// KubeletConfiguration fields as a JSON object; at most 64 KiB; empty: none.
 	KubeletConfigJson []byte `protobuf:"bytes,4,opt,name=kubelet_config_json,json=kubeletConfigJson,proto3" json:"kubelet_config_json,omitempty"`
-	// Extra kubelet flags, each one word --name=value; at most 64. node-ip,
-	// node-labels, register-with-taints and hostname-override are the agent's.
+	// Extra kubelet flags, each one word --name=value; at most 64 of 1,024 bytes
+	// each. node-ip, node-labels, register-with-taints and hostname-override are
+	// the agent's.
 	KubeletFlags []string `protobuf:"bytes,5,rep,name=kubelet_flags,json=kubeletFlags,proto3" json:"kubelet_flags,omitempty"`
 	// containerd configuration merged by nodeadm, TOML; at most 64 KiB.
 	ContainerdConfig string `protobuf:"bytes,6,opt,name=containerd_config,json=containerdConfig,proto3" json:"containerd_config,omitempty"`
 	// Where nodeadm takes containerd from: none, distro or docker; default none.
+	// At most 16 bytes.
 	ContainerdSource string `protobuf:"bytes,7,opt,name=containerd_source,json=containerdSource,proto3" json:"containerd_source,omitempty"`
 	// Whether nodeadm runs with --private-mode; default false.
 	PrivateMode bool `protobuf:"varint,8,opt,name=private_mode,json=privateMode,proto3" json:"private_mode,omitempty"`
 	// How the node authenticates to AWS.
 	Access *AccessManagement `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
-	// Labels given to kubelet when it registers the Node; at most 64.
+	// Labels given to kubelet when it registers the Node; at most 64, keys of 317
+	// and values of 63 bytes at most.
 	RegistrationLabels map[string]string `protobuf:"bytes,10,rep,name=registration_labels,json=registrationLabels,proto3" json:"registration_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Taints given to kubelet when it registers the Node; at most 64.
 	RegistrationTaints []*Taint `protobuf:"bytes,11,rep,name=registration_taints,json=registrationTaints,proto3" json:"registration_taints,omitempty"`
-	// IPv4 CIDRs of the VPC, as NetworkSpec.vpc_cidrs: a change needs a repave.
+	// IPv4 CIDRs of the VPC, as NetworkSpec.vpc_cidrs: a change needs a repave. 1
+	// to 16 of 18 bytes each.
 	VpcCidrs []string `protobuf:"bytes,12,rep,name=vpc_cidrs,json=vpcCidrs,proto3" json:"vpc_cidrs,omitempty"`
-	// VPN servers, as NetworkSpec.vpn_servers: a change needs a repave.
+	// VPN servers, as NetworkSpec.vpn_servers: a change needs a repave. At most 8
+	// of 15 bytes each.
 	VpnServers []string `protobuf:"bytes,13,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
-	// IPv4 CIDRs that the node IP must lie in.
+	// IPv4 CIDRs that the node IP must lie in. 1 to 16 of 18 bytes each.
 	RemoteNodeCidrs []string `protobuf:"bytes,14,rep,name=remote_node_cidrs,json=remoteNodeCidrs,proto3" json:"remote_node_cidrs,omitempty"`
 	// The NIC, as NetworkSpec.nic: a change needs a repave.
 	Nic           *NICSelector `protobuf:"bytes,15,opt,name=nic,proto3" json:"nic,omitempty"`
@@ -859,7 +870,7 @@ func (*AccessManagement_IamRolesAnywhere) isAccessManagement_Method() {}
 // never shown.
 type SSMAccess struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Activation ID, a UUID.
+	// Activation ID, a UUID. 36 bytes.
 	ActivationId string `protobuf:"bytes,1,opt,name=activation_id,json=activationId,proto3" json:"activation_id,omitempty"`
 	// Activation code, 20 to 250 bytes; secret.
 	ActivationCode string `protobuf:"bytes,2,opt,name=activation_code,json=activationCode,proto3" json:"activation_code,omitempty"`
@@ -914,11 +925,11 @@ func (x *SSMAccess) GetActivationCode() string {
 // RolesAnywhereAccess names the IAM Roles Anywhere objects of a cluster.
 type RolesAnywhereAccess struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// ARN of the profile.
+	// ARN of the profile. At most 1,011 bytes.
 	ProfileArn string `protobuf:"bytes,1,opt,name=profile_arn,json=profileArn,proto3" json:"profile_arn,omitempty"`
-	// ARN of the role.
+	// ARN of the role. At most 1,011 bytes.
 	RoleArn string `protobuf:"bytes,2,opt,name=role_arn,json=roleArn,proto3" json:"role_arn,omitempty"`
-	// ARN of the trust anchor.
+	// ARN of the trust anchor. At most 1,011 bytes.
 	TrustAnchorArn string `protobuf:"bytes,3,opt,name=trust_anchor_arn,json=trustAnchorArn,proto3" json:"trust_anchor_arn,omitempty"`
 	// Name of the node and CN of its certificate: the host ID. 1 to 63 bytes, a
 	// lowercase RFC 1123 label.

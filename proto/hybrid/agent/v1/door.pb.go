@@ -261,7 +261,8 @@ func (*DoorRequest_ReadNodeState) isDoorRequest_Request() {}
 // FollowRequest asks for the progress of an operation.
 type FollowRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The operation's ID; empty: the one that runs, or ran last.
+	// The operation's ID; empty: the one that runs, or ran last. At most 64
+	// bytes.
 	OperationId   string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -674,7 +675,7 @@ func (x *DoorRefusal) GetMessage() string {
 // NodeKeyCSRReply holds a certificate signing request.
 type NodeKeyCSRReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// DER PKCS #10 request (RFC 2986) with CN = host ID.
+	// DER PKCS #10 request (RFC 2986) with CN = host ID. At most 8 KiB.
 	Csr           []byte `protobuf:"bytes,1,opt,name=csr,proto3" json:"csr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -794,9 +795,10 @@ func (*EraseTokenReply) Descriptor() ([]byte, []int) {
 // NodeState is what root can see of the node.
 type NodeState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Digest of the node part that was last applied; empty: never provisioned.
+	// Digest of the node part that was last applied; empty: never provisioned. At
+	// most 64 bytes.
 	AppliedNodeDigest string `protobuf:"bytes,1,opt,name=applied_node_digest,json=appliedNodeDigest,proto3" json:"applied_node_digest,omitempty"`
-	// Kubernetes version that was last applied.
+	// Kubernetes version that was last applied. At most 32 bytes.
 	AppliedKubernetesVersion string `protobuf:"bytes,2,opt,name=applied_kubernetes_version,json=appliedKubernetesVersion,proto3" json:"applied_kubernetes_version,omitempty"`
 	// Whether a certificate for the node's key is installed and still valid.
 	CertificateInstalled bool `protobuf:"varint,3,opt,name=certificate_installed,json=certificateInstalled,proto3" json:"certificate_installed,omitempty"`
@@ -804,17 +806,18 @@ type NodeState struct {
 	CertificateExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
 	// Whether the Kubernetes API said that the Node is Ready.
 	NodeReady bool `protobuf:"varint,5,opt,name=node_ready,json=nodeReady,proto3" json:"node_ready,omitempty"`
-	// Reason of the Node's Ready condition, or why it cannot be read.
+	// Reason of the Node's Ready condition, or why it cannot be read. At most 128
+	// bytes.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	// A sentence for people.
+	// A sentence for people. At most 4 KiB.
 	Message string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
-	// Name of the Node.
+	// Name of the Node. At most 253 bytes.
 	NodeName string `protobuf:"bytes,8,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
-	// kubelet's version as the API reports it.
+	// kubelet's version as the API reports it. At most 128 bytes.
 	KubeletVersion string `protobuf:"bytes,9,opt,name=kubelet_version,json=kubeletVersion,proto3" json:"kubelet_version,omitempty"`
-	// InternalIP of the Node as the API reports it.
+	// InternalIP of the Node as the API reports it. At most 64 bytes.
 	InternalIp string `protobuf:"bytes,10,opt,name=internal_ip,json=internalIp,proto3" json:"internal_ip,omitempty"`
-	// How operations run here: systemd or direct.
+	// How operations run here: systemd or direct. At most 32 bytes.
 	Runner string `protobuf:"bytes,11,opt,name=runner,proto3" json:"runner,omitempty"`
 	// When this was read, by the host's clock.
 	ReadAt        *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"`

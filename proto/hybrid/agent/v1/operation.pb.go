@@ -148,7 +148,7 @@ type SignedOperation struct {
 	// envelope.go, 64 bytes.
 	Signature []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
 	// Must be OperationContext of envelope.go: a signature made for anything else
-	// is worth nothing here.
+	// is worth nothing here. At most 64 bytes.
 	Context string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
 	// DER certificates: the signing certificate first, then the plane's CA. At
 	// most 4, 16 KiB together.
@@ -275,7 +275,7 @@ type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique ID, 26 bytes of lowercase letters and digits; the key of idempotency.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The only host that may run it.
+	// The only host that may run it. At most 128 bytes.
 	HostId string `protobuf:"bytes,2,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
 	// What to do.
 	Kind OperationKind `protobuf:"varint,3,opt,name=kind,proto3,enum=hybrid.agent.v1.OperationKind" json:"kind,omitempty"`
@@ -283,11 +283,11 @@ type Operation struct {
 	Sequence *Sequence `protobuf:"bytes,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// The node part to bring about.
 	Node *NodeSpec `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
-	// The plane's digest of the node part, as Assignment.node_digest.
+	// The plane's digest of the node part, as Assignment.node_digest. 64 bytes.
 	NodeDigest string `protobuf:"bytes,6,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
 	// IPv4 address for kubelet's --node-ip: the one of the selected NIC as the
 	// host reported it. Root checks that the host owns it and that it lies in
-	// node.remote_node_cidrs.
+	// node.remote_node_cidrs. At most 15 bytes.
 	NodeIp string `protobuf:"bytes,7,opt,name=node_ip,json=nodeIp,proto3" json:"node_ip,omitempty"`
 	// How long the operation may take from its first step; default 15 min for
 	// provision, at most 4 h.
@@ -394,13 +394,14 @@ func (x *Operation) GetSignedAt() *timestamppb.Timestamp {
 // OperationProgress is a snapshot of one operation; secrets are redacted.
 type OperationProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The operation's ID.
+	// The operation's ID. At most 64 bytes.
 	OperationId string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
 	// What it does.
 	Kind OperationKind `protobuf:"varint,2,opt,name=kind,proto3,enum=hybrid.agent.v1.OperationKind" json:"kind,omitempty"`
 	// Where it stands.
 	State OperationState `protobuf:"varint,3,opt,name=state,proto3,enum=hybrid.agent.v1.OperationState" json:"state,omitempty"`
-	// Name of the step under way or last, for example nodeadm-init.
+	// Name of the step under way or last, for example nodeadm-init. At most 64
+	// bytes.
 	Step string `protobuf:"bytes,4,opt,name=step,proto3" json:"step,omitempty"`
 	// 0 to 100 over all steps.
 	Percent uint32 `protobuf:"varint,5,opt,name=percent,proto3" json:"percent,omitempty"`
@@ -412,7 +413,7 @@ type OperationProgress struct {
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// When it ended; unset while it runs.
 	EndedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
-	// The node part it brings about.
+	// The node part it brings about. At most 64 bytes.
 	NodeDigest    string `protobuf:"bytes,10,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -110,11 +110,12 @@ func (x *GetStatusResponse) GetStatus() *Status {
 // Status is what `hybrid-agent status` shows.
 type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The host's ID.
+	// The host's ID. At most 128 bytes.
 	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
-	// Where the ID came from: name, device-uid, smbios, machine-id or random.
+	// Where the ID came from: name, device-uid, smbios, machine-id or random. At
+	// most 32 bytes.
 	HostIdSource string `protobuf:"bytes,2,opt,name=host_id_source,json=hostIdSource,proto3" json:"host_id_source,omitempty"`
-	// The agent's version.
+	// The agent's version. At most 64 bytes.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	// When the daemon started.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
@@ -124,18 +125,19 @@ type Status struct {
 	Assignment *AssignmentState `protobuf:"bytes,6,opt,name=assignment,proto3" json:"assignment,omitempty"`
 	// The network part.
 	Network *NetworkState `protobuf:"bytes,7,opt,name=network,proto3" json:"network,omitempty"`
-	// What the path stage measured.
+	// What the path stage measured. At most 32.
 	Path []*PathTarget `protobuf:"bytes,8,rep,name=path,proto3" json:"path,omitempty"`
-	// What the time stage measured.
+	// What the time stage measured. At most 16.
 	TimeServers []*TimeServer `protobuf:"bytes,9,rep,name=time_servers,json=timeServers,proto3" json:"time_servers,omitempty"`
 	// Offset of the clock from the servers' agreement; unset: not known. Positive:
 	// the servers are ahead of this host.
 	ClockOffset *durationpb.Duration `protobuf:"bytes,10,opt,name=clock_offset,json=clockOffset,proto3" json:"clock_offset,omitempty"`
-	// Every condition.
+	// Every condition. At most 32.
 	Conditions []*v1.Condition `protobuf:"bytes,11,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	// The operation that runs or ran last; unset: none.
 	Operation *v1.OperationProgress `protobuf:"bytes,12,opt,name=operation,proto3" json:"operation,omitempty"`
-	// How operations run: systemd, or direct where there is no systemd.
+	// How operations run: systemd, or direct where there is no systemd. At most
+	// 32 bytes.
 	Runner string `protobuf:"bytes,13,opt,name=runner,proto3" json:"runner,omitempty"`
 	// The node.
 	Node          *NodeSummary `protobuf:"bytes,14,opt,name=node,proto3" json:"node,omitempty"`
@@ -274,13 +276,13 @@ func (x *Status) GetNode() *NodeSummary {
 // PlaneConnection is the state of the stream to the plane.
 type PlaneConnection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// host:port of the plane.
+	// host:port of the plane. At most 259 bytes.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// Whether a stream is open.
 	Connected bool `protobuf:"varint,2,opt,name=connected,proto3" json:"connected,omitempty"`
 	// Since when it is, or is not.
 	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
-	// Why the last attempt failed; empty when connected.
+	// Why the last attempt failed; empty when connected. At most 4 KiB.
 	LastError string `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	// When the next attempt begins; unset when connected.
 	NextAttemptAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=next_attempt_at,json=nextAttemptAt,proto3" json:"next_attempt_at,omitempty"`
@@ -367,19 +369,19 @@ type AssignmentState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Generation in force; 0: none.
 	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Its digest.
+	// Its digest. At most 64 bytes.
 	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
-	// NodePool; empty: in no pool.
+	// NodePool; empty: in no pool. At most 63 bytes.
 	Pool string `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
-	// EKS cluster.
+	// EKS cluster. At most 100 bytes.
 	Cluster string `protobuf:"bytes,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	// Kubernetes version wanted.
+	// Kubernetes version wanted. At most 16 bytes.
 	KubernetesVersion string `protobuf:"bytes,5,opt,name=kubernetes_version,json=kubernetesVersion,proto3" json:"kubernetes_version,omitempty"`
 	// Whether it was read from disk and not yet confirmed by the plane.
 	FromCache bool `protobuf:"varint,6,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"`
 	// Generation that was refused last; 0: none.
 	RefusedGeneration uint64 `protobuf:"varint,7,opt,name=refused_generation,json=refusedGeneration,proto3" json:"refused_generation,omitempty"`
-	// Why.
+	// Why. At most 32.
 	Refusals      []*v1.FieldRefusal `protobuf:"bytes,8,rep,name=refusals,proto3" json:"refusals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -474,15 +476,15 @@ func (x *AssignmentState) GetRefusals() []*v1.FieldRefusal {
 // NetworkState is what the nic and routes stages achieved.
 type NetworkState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Selected NIC; empty: none.
+	// Selected NIC; empty: none. At most 127 bytes.
 	Nic string `protobuf:"bytes,1,opt,name=nic,proto3" json:"nic,omitempty"`
-	// Why that one.
+	// Why that one. At most 4 KiB.
 	NicReason string `protobuf:"bytes,2,opt,name=nic_reason,json=nicReason,proto3" json:"nic_reason,omitempty"`
-	// Node IP.
+	// Node IP. At most 15 bytes.
 	NodeIp string `protobuf:"bytes,3,opt,name=node_ip,json=nodeIp,proto3" json:"node_ip,omitempty"`
-	// VPN server in use; empty: none.
+	// VPN server in use; empty: none. At most 15 bytes.
 	VpnServer string `protobuf:"bytes,4,opt,name=vpn_server,json=vpnServer,proto3" json:"vpn_server,omitempty"`
-	// Our routes in the kernel.
+	// Our routes in the kernel. At most 64 of 256 bytes each.
 	Routes []string `protobuf:"bytes,5,rep,name=routes,proto3" json:"routes,omitempty"`
 	// Repairs since the daemon started.
 	Repairs uint64 `protobuf:"varint,6,opt,name=repairs,proto3" json:"repairs,omitempty"`
@@ -490,7 +492,8 @@ type NetworkState struct {
 	LastRepairAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_repair_at,json=lastRepairAt,proto3" json:"last_repair_at,omitempty"`
 	// How long the last repair took from the kernel's event to the route's return.
 	LastRepairTook *durationpb.Duration `protobuf:"bytes,8,opt,name=last_repair_took,json=lastRepairTook,proto3" json:"last_repair_took,omitempty"`
-	// Routes of others for the same prefix: protocol and metric named.
+	// Routes of others for the same prefix: protocol and metric named. At most 64
+	// of 256 bytes each.
 	ForeignRoutes []string `protobuf:"bytes,9,rep,name=foreign_routes,json=foreignRoutes,proto3" json:"foreign_routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -592,15 +595,15 @@ func (x *NetworkState) GetForeignRoutes() []string {
 // PathTarget is one probed address.
 type PathTarget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was probed, for example "10.100.0.10:443".
+	// What was probed, for example "10.100.0.10:443". At most 259 bytes.
 	Target string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
-	// tcp or icmp.
+	// tcp or icmp. At most 16 bytes.
 	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
 	// Whether the last probe was answered.
 	Ok bool `protobuf:"varint,3,opt,name=ok,proto3" json:"ok,omitempty"`
 	// Round-trip time of the last answer.
 	Rtt *durationpb.Duration `protobuf:"bytes,4,opt,name=rtt,proto3" json:"rtt,omitempty"`
-	// Why the last probe failed.
+	// Why the last probe failed. At most 1,024 bytes.
 	Error string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
 	// When it was probed.
 	At            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
@@ -683,7 +686,7 @@ func (x *PathTarget) GetAt() *timestamppb.Timestamp {
 // TimeServer is one measured NTP server.
 type TimeServer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name or address.
+	// Name or address. At most 259 bytes.
 	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
 	// Whether its last answer was usable.
 	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
@@ -693,7 +696,7 @@ type TimeServer struct {
 	Rtt *durationpb.Duration `protobuf:"bytes,4,opt,name=rtt,proto3" json:"rtt,omitempty"`
 	// NTP stratum, 1 to 15.
 	Stratum uint32 `protobuf:"varint,5,opt,name=stratum,proto3" json:"stratum,omitempty"`
-	// Why the answer was not usable.
+	// Why the answer was not usable. At most 1,024 bytes.
 	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
 	// Whether it disagrees with the majority.
 	Falseticker   bool `protobuf:"varint,7,opt,name=falseticker,proto3" json:"falseticker,omitempty"`
@@ -783,17 +786,18 @@ func (x *TimeServer) GetFalseticker() bool {
 // NodeSummary is the Kubernetes node of this host.
 type NodeSummary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the Node.
+	// Name of the Node. At most 253 bytes.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Whether it is Ready.
 	Ready bool `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
-	// Version of kubelet as the API reports it.
+	// Version of kubelet as the API reports it. At most 128 bytes.
 	KubeletVersion string `protobuf:"bytes,3,opt,name=kubelet_version,json=kubeletVersion,proto3" json:"kubelet_version,omitempty"`
-	// InternalIP as the API reports it.
+	// InternalIP as the API reports it. At most 64 bytes.
 	InternalIp string `protobuf:"bytes,4,opt,name=internal_ip,json=internalIp,proto3" json:"internal_ip,omitempty"`
 	// End of the node certificate's validity (IAM Roles Anywhere).
 	CertificateExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=certificate_expires_at,json=certificateExpiresAt,proto3" json:"certificate_expires_at,omitempty"`
-	// Kubernetes version last applied; empty: never provisioned.
+	// Kubernetes version last applied; empty: never provisioned. At most 32
+	// bytes.
 	AppliedKubernetesVersion string `protobuf:"bytes,6,opt,name=applied_kubernetes_version,json=appliedKubernetesVersion,proto3" json:"applied_kubernetes_version,omitempty"`
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
@@ -911,7 +915,7 @@ func (*ListNICsRequest) Descriptor() ([]byte, []int) {
 // ListNICsResponse holds every network interface.
 type ListNICsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The interfaces.
+	// All interfaces of the host; the answer has at most 4 MiB.
 	Nics          []*v1.NIC `protobuf:"bytes,1,rep,name=nics,proto3" json:"nics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -230,7 +230,7 @@ func (x *ApplyBatchRequest) GetResources() []*Resource {
 // ApplyBatchResponse says what was done, in the order of the request.
 type ApplyBatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each resource.
+	// One for each resource. At most 100.
 	Results       []*ApplyResponse `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -276,9 +276,10 @@ func (x *ApplyBatchResponse) GetResults() []*ApplyResponse {
 // GetRequest names a resource.
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind, for example NodePool.
+	// Kind, for example NodePool. At most 64 bytes.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Name. A HybridProfile's may be NAME (its highest version) or NAME@VERSION.
+	// At most 128 bytes.
 	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -377,7 +378,7 @@ func (x *GetResponse) GetResource() *Resource {
 // ListRequest names a kind.
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind, for example NodePool.
+	// Kind, for example NodePool. At most 64 bytes.
 	Kind          string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -423,7 +424,8 @@ func (x *ListRequest) GetKind() string {
 // ListResponse holds resources.
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The resources, secrets removed, ordered by name.
+	// The resources, secrets removed, ordered by name. All that there are; the
+	// answer has at most 64 MiB.
 	Resources     []*Resource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -469,9 +471,10 @@ func (x *ListResponse) GetResources() []*Resource {
 // DeleteRequest names a resource.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind.
+	// Kind. At most 64 bytes.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Name; a HybridProfile's as NAME@VERSION, or NAME for all its versions.
+	// Name; a HybridProfile's as NAME@VERSION, or NAME for all its versions. At
+	// most 128 bytes.
 	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -561,7 +564,8 @@ func (*DeleteResponse) Descriptor() ([]byte, []int) {
 // CreateTokenRequest limits the new token.
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the EnrollmentToken; empty: the plane chooses one.
+	// Name of the EnrollmentToken; empty: the plane chooses one. At most 63
+	// bytes.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// How long it may be used; default 24 h, at most 30 days.
 	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
@@ -625,11 +629,12 @@ func (x *CreateTokenRequest) GetUses() uint32 {
 // CreateTokenResponse holds the token's text.
 type CreateTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the EnrollmentToken.
+	// Name of the EnrollmentToken. At most 63 bytes.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The token's text: secret, stored as a hash only and never answered again.
+	// At most 256 bytes.
 	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
-	// Pin for the hosts' configuration, sha256:<64 hex>.
+	// Pin for the hosts' configuration, sha256:<64 hex>. 71 bytes.
 	CaPin         string `protobuf:"bytes,3,opt,name=ca_pin,json=caPin,proto3" json:"ca_pin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -689,7 +694,7 @@ func (x *CreateTokenResponse) GetCaPin() string {
 // RevokeTokenRequest names a token.
 type RevokeTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the EnrollmentToken.
+	// Name of the EnrollmentToken. At most 63 bytes.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -772,7 +777,7 @@ func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
 // ProvisionRequest names a host.
 type ProvisionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the EdgeHost.
+	// Name of the EdgeHost. At most 128 bytes.
 	HostId        string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

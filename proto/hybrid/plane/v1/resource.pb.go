@@ -142,7 +142,7 @@ func (PoolState) EnumDescriptor() ([]byte, []int) {
 type Metadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name, unique within its kind: a lowercase RFC 1123 label of at most 63
-	// bytes. An EdgeHost's is its host ID.
+	// bytes. An EdgeHost's is its host ID, at most 128 bytes.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Set by the plane when the resource is made.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
@@ -207,9 +207,10 @@ func (x *Metadata) GetRevision() int64 {
 // Resource is one typed resource; exactly one spec is set.
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// hybrid.plane/v1.
+	// hybrid.plane/v1. At most 64 bytes.
 	ApiVersion string `protobuf:"bytes,1,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
-	// HybridCluster, HybridProfile, NodePool, EdgeHost or EnrollmentToken.
+	// HybridCluster, HybridProfile, NodePool, EdgeHost or EnrollmentToken. At
+	// most 64 bytes.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Name and what the plane keeps.
 	Metadata *Metadata `protobuf:"bytes,3,opt,name=metadata,proto3" json:"metadata,omitempty"`
@@ -452,21 +453,22 @@ func (*Resource_HybridProfileStatus) isResource_Status() {}
 // HybridClusterSpec is an imported EKS cluster with hybrid mode on.
 type HybridClusterSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the EKS cluster; default: the resource's name.
+	// Name of the EKS cluster; default: the resource's name. At most 100 bytes.
 	ClusterName string `protobuf:"bytes,1,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
-	// AWS Region, for example us-west-2.
+	// AWS Region, for example us-west-2. At most 32 bytes.
 	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
-	// IPv4 CIDRs of the VPC; 1 to 16.
+	// IPv4 CIDRs of the VPC; 1 to 16 of 18 bytes each.
 	VpcCidrs []string `protobuf:"bytes,3,rep,name=vpc_cidrs,json=vpcCidrs,proto3" json:"vpc_cidrs,omitempty"`
-	// IPv4 CIDRs of hybrid nodes; 1 to 16.
+	// IPv4 CIDRs of hybrid nodes; 1 to 16 of 18 bytes each.
 	RemoteNodeCidrs []string `protobuf:"bytes,4,rep,name=remote_node_cidrs,json=remoteNodeCidrs,proto3" json:"remote_node_cidrs,omitempty"`
-	// IPv4 CIDRs of pods on hybrid nodes; at most 16.
+	// IPv4 CIDRs of pods on hybrid nodes; at most 16 of 18 bytes each.
 	RemotePodCidrs []string `protobuf:"bytes,5,rep,name=remote_pod_cidrs,json=remotePodCidrs,proto3" json:"remote_pod_cidrs,omitempty"`
-	// IPv4 CIDR of Kubernetes Services.
+	// IPv4 CIDR of Kubernetes Services. At most 18 bytes.
 	ServiceCidr string `protobuf:"bytes,6,opt,name=service_cidr,json=serviceCidr,proto3" json:"service_cidr,omitempty"`
-	// host:port of the EKS API endpoint, for probes only.
+	// host:port of the EKS API endpoint, for probes only. At most 259 bytes.
 	ApiEndpoint string `protobuf:"bytes,7,opt,name=api_endpoint,json=apiEndpoint,proto3" json:"api_endpoint,omitempty"`
-	// Addresses in the VPC that hosts probe: "10.100.0.1" or "10.100.0.9:443".
+	// Addresses in the VPC that hosts probe: "10.100.0.1" or "10.100.0.9:443". At
+	// most 16 of 259 bytes each.
 	ProbeTargets []string `protobuf:"bytes,8,rep,name=probe_targets,json=probeTargets,proto3" json:"probe_targets,omitempty"`
 	// How nodes authenticate to AWS.
 	AccessManagement *AccessManagementSpec `protobuf:"bytes,9,opt,name=access_management,json=accessManagement,proto3" json:"access_management,omitempty"`
@@ -656,7 +658,7 @@ func (*AccessManagementSpec_IamRolesAnywhere) isAccessManagementSpec_Method() {}
 // SystemsManagerSpec is a hybrid activation.
 type SystemsManagerSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Activation ID, a UUID.
+	// Activation ID, a UUID. 36 bytes.
 	ActivationId string `protobuf:"bytes,1,opt,name=activation_id,json=activationId,proto3" json:"activation_id,omitempty"`
 	// Activation code, 20 to 250 bytes. Secret: stored encrypted, never answered.
 	ActivationCode string `protobuf:"bytes,2,opt,name=activation_code,json=activationCode,proto3" json:"activation_code,omitempty"`
@@ -712,15 +714,16 @@ func (x *SystemsManagerSpec) GetActivationCode() string {
 // certificates.
 type IAMRolesAnywhereSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// ARN of the profile.
+	// ARN of the profile. At most 1,011 bytes.
 	ProfileArn string `protobuf:"bytes,1,opt,name=profile_arn,json=profileArn,proto3" json:"profile_arn,omitempty"`
-	// ARN of the role.
+	// ARN of the role. At most 1,011 bytes.
 	RoleArn string `protobuf:"bytes,2,opt,name=role_arn,json=roleArn,proto3" json:"role_arn,omitempty"`
-	// ARN of the trust anchor.
+	// ARN of the trust anchor. At most 1,011 bytes.
 	TrustAnchorArn string `protobuf:"bytes,3,opt,name=trust_anchor_arn,json=trustAnchorArn,proto3" json:"trust_anchor_arn,omitempty"`
-	// PEM certificate of the root CA that the trust anchor holds.
+	// PEM certificate of the root CA that the trust anchor holds. At most 16 KiB.
 	CaCertificate string `protobuf:"bytes,4,opt,name=ca_certificate,json=caCertificate,proto3" json:"ca_certificate,omitempty"`
-	// PEM private key of that CA. Secret: stored encrypted, never answered.
+	// PEM private key of that CA. Secret: stored encrypted, never answered. At
+	// most 16 KiB.
 	CaPrivateKey  string `protobuf:"bytes,5,opt,name=ca_private_key,json=caPrivateKey,proto3" json:"ca_private_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -795,7 +798,8 @@ func (x *IAMRolesAnywhereSpec) GetCaPrivateKey() string {
 // it is stored; a change is a new version.
 type HybridProfileSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Version of the profile, major.minor.patch, for example 1.0.0.
+	// Version of the profile, major.minor.patch, for example 1.0.0. At most 20
+	// bytes.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Operating system layer.
 	Os *OSLayer `protobuf:"bytes,2,opt,name=os,proto3" json:"os,omitempty"`
@@ -871,6 +875,7 @@ type OSLayer struct {
 	// Who brings the operating system.
 	Mode OSMode `protobuf:"varint,1,opt,name=mode,proto3,enum=hybrid.plane.v1.OSMode" json:"mode,omitempty"`
 	// Appliance mode: the OS pack's manifest as the image build printed it, YAML.
+	// At most 64 KiB.
 	Manifest      string `protobuf:"bytes,2,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -923,15 +928,17 @@ func (x *OSLayer) GetManifest() string {
 // KubernetesLayer is the Kubernetes layer of a profile.
 type KubernetesLayer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kubernetes version, major.minor.patch.
+	// Kubernetes version, major.minor.patch. At most 16 bytes.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// KubeletConfiguration fields.
 	KubeletConfig *structpb.Struct `protobuf:"bytes,2,opt,name=kubelet_config,json=kubeletConfig,proto3" json:"kubelet_config,omitempty"`
-	// Extra kubelet flags, each one word --name=value; at most 64.
+	// Extra kubelet flags, each one word --name=value; at most 64 of 1,024 bytes
+	// each.
 	KubeletFlags []string `protobuf:"bytes,3,rep,name=kubelet_flags,json=kubeletFlags,proto3" json:"kubelet_flags,omitempty"`
-	// containerd configuration, TOML.
+	// containerd configuration, TOML. At most 64 KiB.
 	ContainerdConfig string `protobuf:"bytes,4,opt,name=containerd_config,json=containerdConfig,proto3" json:"containerd_config,omitempty"`
 	// Where nodeadm takes containerd from: none, distro or docker; default none.
+	// At most 16 bytes.
 	ContainerdSource string `protobuf:"bytes,5,opt,name=containerd_source,json=containerdSource,proto3" json:"containerd_source,omitempty"`
 	// Whether nodeadm runs with --private-mode.
 	PrivateMode   bool `protobuf:"varint,6,opt,name=private_mode,json=privateMode,proto3" json:"private_mode,omitempty"`
@@ -1015,7 +1022,7 @@ func (x *KubernetesLayer) GetPrivateMode() bool {
 // comes as an add-on of the cluster.
 type NetworkLayer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// calico or dummy; means nothing here.
+	// calico or dummy; means nothing here. At most 16 bytes.
 	CustomCni     string `protobuf:"bytes,1,opt,name=custom_cni,json=customCni,proto3" json:"custom_cni,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1061,7 +1068,7 @@ func (x *NetworkLayer) GetCustomCni() string {
 // HybridProfileStatus is what the plane knows of a profile version.
 type HybridProfileStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Pools that use this version.
+	// Pools that use this version. At most 1,000, the first by name.
 	InUse         []string `protobuf:"bytes,1,rep,name=in_use,json=inUse,proto3" json:"in_use,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1107,19 +1114,20 @@ func (x *HybridProfileStatus) GetInUse() []string {
 // NodePoolSpec is a group of hosts with one profile version.
 type NodePoolSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the HybridCluster.
+	// Name of the HybridCluster. At most 63 bytes.
 	Cluster string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	// Name of the HybridProfile.
+	// Name of the HybridProfile. At most 63 bytes.
 	Profile string `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
-	// Version of that profile.
+	// Version of that profile. At most 20 bytes.
 	ProfileVersion string `protobuf:"bytes,3,opt,name=profile_version,json=profileVersion,proto3" json:"profile_version,omitempty"`
-	// AMD64 or ARM64.
+	// AMD64 or ARM64. At most 16 bytes.
 	Architecture string `protobuf:"bytes,4,opt,name=architecture,proto3" json:"architecture,omitempty"`
-	// Additional labels; at most 64.
+	// Additional labels; at most 64, keys of 317 and values of 63 bytes at most.
 	Labels map[string]string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Taints; at most 64.
 	Taints []*TaintSpec `protobuf:"bytes,6,rep,name=taints,proto3" json:"taints,omitempty"`
-	// NTP servers; empty: the hosts' clocks are not judged.
+	// NTP servers; empty: the hosts' clocks are not judged. At most 16 of 259
+	// bytes each.
 	NtpServers []string `protobuf:"bytes,7,rep,name=ntp_servers,json=ntpServers,proto3" json:"ntp_servers,omitempty"`
 	// The pool's hosts; at most 1,000.
 	Hosts         []*PoolHost `protobuf:"bytes,8,rep,name=hosts,proto3" json:"hosts,omitempty"`
@@ -1216,11 +1224,11 @@ func (x *NodePoolSpec) GetHosts() []*PoolHost {
 // TaintSpec is a Kubernetes taint.
 type TaintSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Label key.
+	// Label key. At most 317 bytes (prefix/name).
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	// Label value; may be empty.
+	// Label value; may be empty. At most 63 bytes.
 	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	// NoSchedule, PreferNoSchedule or NoExecute.
+	// NoSchedule, PreferNoSchedule or NoExecute. At most 16 bytes.
 	Effect        string `protobuf:"bytes,3,opt,name=effect,proto3" json:"effect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1280,14 +1288,15 @@ func (x *TaintSpec) GetEffect() string {
 // PoolHost is one host of a pool.
 type PoolHost struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The host's machine ID: name of its EdgeHost.
+	// The host's machine ID: name of its EdgeHost. At most 128 bytes.
 	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
-	// Host name, for display only.
+	// Host name, for display only. At most 253 bytes.
 	HostName string `protobuf:"bytes,2,opt,name=host_name,json=hostName,proto3" json:"host_name,omitempty"`
-	// NIC by name, altname or MAC; "auto" or empty: the host chooses.
+	// NIC by name, altname or MAC; "auto" or empty: the host chooses. At most 127
+	// bytes.
 	Nic string `protobuf:"bytes,3,opt,name=nic,proto3" json:"nic,omitempty"`
 	// IPv4 addresses of VPN servers, in order of preference; empty: the default
-	// gateway is expected to route the VPC.
+	// gateway is expected to route the VPC. At most 8 of 15 bytes each.
 	VpnServers    []string `protobuf:"bytes,4,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1362,7 +1371,8 @@ type NodePoolStatus struct {
 	Ready uint32 `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
 	// Hosts with a stream open.
 	Connected uint32 `protobuf:"varint,4,opt,name=connected,proto3" json:"connected,omitempty"`
-	// What keeps the pool from Running, one sentence a host; at most 32.
+	// What keeps the pool from Running, one sentence a host; at most 32 of 5 KiB
+	// each.
 	Problems      []string `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1478,7 +1488,7 @@ type EdgeHostStatus struct {
 	Connected bool `protobuf:"varint,1,opt,name=connected,proto3" json:"connected,omitempty"`
 	// Since when it is, or is not.
 	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
-	// The pool it is in; empty: none.
+	// The pool it is in; empty: none. At most 63 bytes.
 	Pool string `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
 	// Its hardware.
 	Inventory *v1.Inventory `protobuf:"bytes,4,opt,name=inventory,proto3" json:"inventory,omitempty"`
@@ -1490,11 +1500,11 @@ type EdgeHostStatus struct {
 	WantedGeneration uint64 `protobuf:"varint,7,opt,name=wanted_generation,json=wantedGeneration,proto3" json:"wanted_generation,omitempty"`
 	// The operation that runs or ran last.
 	Operation *v1.OperationProgress `protobuf:"bytes,8,opt,name=operation,proto3" json:"operation,omitempty"`
-	// The agent's version.
+	// The agent's version. At most 64 bytes.
 	AgentVersion string `protobuf:"bytes,9,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// What tells the machine from another with the same ID.
 	Fingerprint *v1.HardwareFingerprint `protobuf:"bytes,10,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
-	// Every condition; the same as host.conditions.
+	// Every condition; the same as host.conditions. At most 32.
 	Conditions    []*v1.Condition `protobuf:"bytes,11,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
