@@ -60,10 +60,14 @@ func (m *Monitor) String() string { return "path" }
 // Ready is closed as soon as the task runs.
 func (m *Monitor) Ready() <-chan struct{} { return m.ready }
 
-// Set replaces the plan; another one than before is probed at once.
+// Set replaces the plan; another one than before is probed at once. What the former
+// plan's probes said is worth nothing then.
 func (m *Monitor) Set(plan Plan) {
 	m.mu.Lock()
 	changed := !plan.Equal(m.plan)
+	if !plan.sameWay(m.plan) {
+		m.report = Report{}
+	}
 	m.plan = plan
 	m.mu.Unlock()
 	if changed {
@@ -125,6 +129,10 @@ func (m *Monitor) Run(ctx context.Context) error {
 
 func (m *Monitor) publish(plan Plan, results []Result, verdict Verdict) {
 	m.mu.Lock()
+	if !plan.sameWay(m.plan) {
+		m.mu.Unlock()
+		return // of a plan that was replaced meanwhile; the new one's round follows
+	}
 	since := m.report.Since
 	if since.IsZero() || verdict != m.report.Verdict {
 		since = time.Now()

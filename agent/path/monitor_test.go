@@ -165,6 +165,38 @@ func TestChangeOfRoutesProbesAtOnce(t *testing.T) {
 	})
 }
 
+// TestVerdictIsOfItsPlan: that the former VPN server led somewhere says nothing of
+// the next one, neither while it is probed nor when its first round fails.
+func TestVerdictIsOfItsPlan(t *testing.T) {
+	t.Parallel()
+	w := &world{}
+	watch(t, w, func(m *Monitor) {
+		m.Set(plan())
+		synctest.Wait()
+		if r := m.Report(); r.Verdict != Healthy {
+			t.Fatalf("report %+v", r)
+		}
+		slower := plan()
+		slower.Interval = time.Minute
+		m.Set(slower)
+		if r := m.Report(); r.Verdict != Healthy {
+			t.Errorf("the interval is no other way: %+v", r)
+		}
+		synctest.Wait()
+		w.set(true)
+		changed := slower
+		changed.Routes = "10.100.0.0/16 via 10.200.0.3"
+		m.Set(changed)
+		if r := m.Report(); r.Verdict != Unknown || len(r.Results) != 0 {
+			t.Errorf("before the first round: %+v", r)
+		}
+		synctest.Wait()
+		if r := m.Report(); r.Verdict != Unreachable {
+			t.Errorf("after the first round: %+v", r)
+		}
+	})
+}
+
 func TestNamesAreResolvedToEveryAddress(t *testing.T) {
 	t.Parallel()
 	w := &world{}

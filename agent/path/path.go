@@ -25,8 +25,13 @@ type Plan struct {
 
 // Equal says whether two plans ask for the same.
 func (p Plan) Equal(o Plan) bool {
+	return p.sameWay(o) && p.Interval == o.Interval
+}
+
+// sameWay says whether two plans probe the same targets by the same way.
+func (p Plan) sameWay(o Plan) bool {
 	return p.NIC == o.NIC && p.Source == o.Source && p.APIEndpoint == o.APIEndpoint &&
-		p.Interval == o.Interval && p.Routes == o.Routes && slices.Equal(p.Targets, o.Targets)
+		p.Routes == o.Routes && slices.Equal(p.Targets, o.Targets)
 }
 
 func (p Plan) empty() bool {
