@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"google.golang.org/protobuf/proto"
@@ -24,6 +25,8 @@ const (
 	pendingFile = "pending"
 	// nicFile is the name of the NIC that was selected last.
 	nicFile = "nic"
+	// offeredFile is there only while a full disk is tried.
+	offeredFile = "offered"
 )
 
 const cacheSchema = 1
@@ -64,6 +67,18 @@ func (c cache) save(name string, a *assignment) error {
 		return fmt.Errorf("cannot encode %s: %w", name, err)
 	}
 	return store.Write(c.path(name), cacheSchema, payload)
+}
+
+// room says whether an assignment can be written: it writes one and removes it, so
+// that a full disk is not found out halfway through a change.
+func (c cache) room(a *assignment) error {
+	if err := c.save(offeredFile, a); err != nil {
+		return err
+	}
+	if err := os.Remove(c.path(offeredFile)); err != nil {
+		return fmt.Errorf("cannot remove what was written: %w", err)
+	}
+	return nil
 }
 
 // loadNIC returns the name of the NIC that was selected last; empty if unknown.

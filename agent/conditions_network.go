@@ -31,7 +31,7 @@ func nicSelected(f *facts) verdict {
 	if n.selector.Name == "" && n.selector.MAC == "" {
 		reason = "Auto"
 	}
-	return yes(reason, "%s with node IP %s: %s", s.Link.Name, s.NodeIP, s.Reason)
+	return yes(reason, "%s with node IP %s: %s%s", s.Link.Name, s.NodeIP, s.Reason, f.refusedNote(netcfg.FieldNIC))
 }
 
 // selectReason tells a NIC that does not exist from one whose addresses do not
@@ -72,7 +72,8 @@ func routesInstalled(f *facts) verdict {
 	case f.net.setErr != nil:
 		return no("KernelRefused", "%v", f.net.setErr)
 	case f.net.notRequired:
-		return yes("NotRequired", "no VPN server IP is set: the default gateway is expected to route the VPC CIDRs")
+		return yes("NotRequired", "no VPN server IP is set: the default gateway is expected to route the VPC CIDRs%s",
+			f.refusedNote(netcfg.FieldVPNServers, netcfg.FieldVPCCIDRs))
 	}
 	note := ""
 	if len(f.routes.Damped) > 0 {
@@ -84,7 +85,20 @@ func routesInstalled(f *facts) verdict {
 	if f.networkFrozen {
 		note += "; the assignment's network differs and waits for a repave"
 	}
+	note += f.refusedNote(netcfg.FieldVPNServers, netcfg.FieldVPCCIDRs)
 	return yes("Installed", "%s%s", join(f.routeTexts()), note)
+}
+
+// refusedNote tells of a newer assignment that is refused for one of the fields.
+func (f *facts) refusedNote(fields ...string) string {
+	for _, r := range f.refused.GetRefusals() {
+		for _, field := range fields {
+			if strings.HasPrefix(r.GetField(), field) {
+				return fmt.Sprintf("; generation %d is refused, so that this stays: %s", f.refused.GetGeneration(), r.GetReason())
+			}
+		}
+	}
+	return ""
 }
 
 // planReason names the refused value.

@@ -51,6 +51,7 @@ type core struct {
 	inv        netcfg.Inventory
 	wanted     []netcfg.Route // what the keeper was told last
 	conditions []*agentv1.Condition
+	offered    offered
 }
 
 // facts is all that conditions are computed from.
@@ -110,54 +111,6 @@ func (c *core) load() error {
 	return nil
 }
 
-// offer takes an assignment from the plane: validate, select, plan, kernel, disk,
-// answer. A refused one changes nothing.
-func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := &c.facts
-	result := &agentv1.AssignmentResult{Generation: update.GetGeneration(), Digest: update.GetDigest()}
-	next, refusals := checkAssignment(update, f.hostID.ID)
-	if len(refusals) > 0 {
-		result.Refusals = refusals
-		f.refused = result
-		c.log.Warn("refused an assignment", zap.Uint64("generation", result.GetGeneration()),
-			zap.String("field", refusals[0].GetField()), zap.String("reason", refusals[0].GetReason()))
-		c.notify()
-		return result
-	}
-	before, wasCached := f.assignment, f.fromCache
-	f.assignment, f.fromCache = next, false
-	same := before != nil && before.update.GetDigest() == update.GetDigest() && before.update.GetGeneration() == update.GetGeneration()
-	if !same {
-		c.switchNetwork(ctx)
-		if err := c.cache.save(AssignmentFile, next); err != nil {
-			c.log.Error("cannot cache an assignment", zap.Error(err))
-			f.assignment, f.fromCache = before, wasCached
-			c.switchNetwork(ctx)
-			result.Refusals = []*agentv1.FieldRefusal{{Field: "assignment", Reason: err.Error() + "; make room or repair the disk, the plane sends it again"}}
-			f.refused = result
-			c.notify()
-			return result
-		}
-		c.log.Info("assignment in force", zap.Uint64("generation", update.GetGeneration()), zap.String("pool", next.msg.GetPool()))
-	}
-	f.refused, f.cacheErr = nil, nil
-	result.Accepted = true
-	c.evaluate()
-	return result
-}
-
-// confirm takes the plane's word that the cached assignment is the one it wants.
-func (c *core) confirm(generation uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := &c.facts
-	if f.assignment != nil && generation != 0 && f.assignment.update.GetGeneration() == generation {
-		f.fromCache = false
-	}
-}
-
 // pass runs the pipeline; fresh says that links, addresses or routes may have
 // changed since the last one.
 func (c *core) pass(ctx context.Context, fresh bool) {
@@ -189,6 +142,7 @@ func (c *core) passWith(ctx context.Context, inventory func() (netcfg.Inventory,
 	before := c.facts.net.selection.NodeIP
 	c.gather()
 	c.network(ctx)
+	c.offerAgain(ctx, inventory != nil)
 	if before != c.facts.net.selection.NodeIP && c.netChange != nil {
 		c.netChange()
 	}

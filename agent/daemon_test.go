@@ -121,55 +121,6 @@ func TestRouteComesBack(t *testing.T) {
 	}
 }
 
-func TestBadAssignmentsNameTheNextAction(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	plane, m := joined(t)
-	addNIC(t, "till0", "10.77.1.5/24")
-	plane.Assign(1, shop())
-	plane.Await("ACK", accepted)
-	generation := uint64(1)
-	for name, tc := range map[string]struct {
-		change         func(*agentv1.Assignment)
-		condition      string
-		reason         string
-		want           []string
-		routesOfBefore bool
-	}{
-		"unknown NIC": {func(a *agentv1.Assignment) { a.Network.Nic = &agentv1.NICSelector{Name: "eth7"} },
-			ConditionNICSelected, "NICUnknown", []string{"eth7", "lan0", "office0", "set the host's NIC"}, true},
-		"node IP outside": {func(a *agentv1.Assignment) { a.Network.RemoteNodeCidrs = []string{"10.201.0.0/16"} },
-			ConditionNICSelected, "OutsideRemoteNodeCIDRs", []string{"10.201.0.0/16", "10.200.0.11", "remote node CIDRs"}, true},
-		"VPN server not on-link": {func(a *agentv1.Assignment) { a.Network.VpnServers = []string{"10.9.9.9"} },
-			ConditionRoutesInstalled, "VPNServerNotOnLink", []string{"10.9.9.9", "not on-link", "correct the host's VPN server IP", "former routes stay"}, true},
-		"VPC CIDR over own subnet": {func(a *agentv1.Assignment) { a.Network.VpcCidrs = []string{"10.77.0.0/16"} },
-			ConditionRoutesInstalled, "VPCCIDRCoversOwnSubnet", []string{"10.77.0.0/16", "10.77.1.0/24", "till0", "correct the HybridCluster"}, true},
-		"VPC CIDR over the gateway": {func(a *agentv1.Assignment) { a.Network.VpcCidrs = []string{"192.168.0.0/16"} },
-			ConditionRoutesInstalled, "VPCCIDRCoversGateway", []string{"192.168.77.1"}, true},
-		"no VPN server": {func(a *agentv1.Assignment) { a.Network.VpnServers = nil },
-			ConditionRoutesInstalled, "NotRequired", []string{"default gateway"}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			generation++
-			plane.Assign(generation, shop(tc.change))
-			plane.Await("ACK", accepted)
-			verdict := "false"
-			if tc.reason == "NotRequired" {
-				verdict = "true"
-			}
-			contains(t, m.awaitCondition(tc.condition, verdict, tc.reason), tc.want...)
-			if got := routes(t); (len(got) == 1 && got[0] == wantRoute) != tc.routesOfBefore {
-				t.Errorf("routes: %v", got)
-			}
-			generation++
-			plane.Assign(generation, shop())
-			plane.Await("ACK", accepted)
-			m.awaitCondition(ConditionRoutesInstalled, "true", "Installed")
-		})
-	}
-}
-
 func TestRefusedAssignmentChangesNothing(t *testing.T) {
 	if !inNamespace(t) {
 		return

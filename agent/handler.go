@@ -18,8 +18,8 @@ func (p *planeTask) Welcomed(generation uint64) {
 }
 
 // Assignment is part of session.Handler.
-func (p *planeTask) Assignment(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
-	return p.core.offer(ctx, update)
+func (p *planeTask) Assignment(ctx context.Context, update *agentv1.AssignmentUpdate) {
+	p.core.offer(ctx, update)
 }
 
 // Operation is part of session.Handler.

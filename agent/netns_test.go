@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// inNamespace runs the test again in a process with a fresh network namespace and
-// reports what came of it; it returns true in that process. The daemon has
+// inNamespace runs the test again in a process with a fresh network namespace, and
+// mounts of its own, and reports what came of it; it returns true in that process. The daemon has
 // goroutines on many threads, so a namespace of one thread would not do.
 func inNamespace(t *testing.T) bool {
 	t.Helper()
@@ -31,7 +31,7 @@ func inNamespace(t *testing.T) bool {
 	// Not the test's name alone: a subtest has none of its own process.
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=90s")
 	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("in its network namespace (needs root): %v\n%s", err, out)

@@ -33,16 +33,26 @@ type netResult struct {
 // that it is not the assignment's own.
 func (f *facts) inForce() (n network, ok, frozen bool) {
 	current := f.assignment
-	provisioned := f.node.state.GetAppliedNodeDigest() != "" || f.node.state == nil && f.provisioned != nil
-	switch {
-	case provisioned && f.provisioned != nil:
-		return f.provisioned.network, true, f.provisioned != current && !sameNetwork(f.provisioned, current)
-	case f.operation.running && f.pending != nil:
-		return f.pending.network, true, !sameNetwork(f.pending, current)
-	case current.inPool():
+	if held := f.held(); held != nil {
+		return held.network, true, held != current && !sameNetwork(held, current)
+	}
+	if current.inPool() {
 		return current.network, true, false
 	}
 	return network{selector: netcfg.Selector{Auto: true}}, current != nil, false
+}
+
+// held returns the assignment whose network counts whatever the plane sends: the
+// node's, or that of the operation that makes one; nil where there is none.
+func (f *facts) held() *assignment {
+	provisioned := f.node.state.GetAppliedNodeDigest() != "" || f.node.state == nil && f.provisioned != nil
+	switch {
+	case provisioned && f.provisioned != nil:
+		return f.provisioned
+	case f.operation.running:
+		return f.pending
+	}
+	return nil
 }
 
 // network runs the nic and routes stages on the inventory at hand; c.mu is held.
@@ -51,32 +61,37 @@ func (c *core) network(ctx context.Context) {
 	f := &c.facts
 	n, known, frozen := f.inForce()
 	f.networkFrozen = frozen
-	result := netResult{inventoryErr: f.net.inventoryErr}
-	defer func() { f.net = result }()
+	result, routes := c.judge(n)
+	// Where nothing was ever assigned, or the cache is lost: hands off.
+	refused := len(n.vpcCIDRs) > 0 && result.selectErr != nil || result.planErr != nil
+	if known && !refused {
+		result.setErr = c.setRoutes(ctx, routes)
+		if result.selected {
+			c.remember(result.selection.Link.Name)
+		}
+	}
+	f.net = result
+}
 
+// judge selects the NIC and plans the routes of a network part; it touches
+// nothing. c.mu is held.
+func (c *core) judge(n network) (netResult, []netcfg.Route) {
+	result := netResult{inventoryErr: c.facts.net.inventoryErr}
 	result.selection, result.candidates, result.selectErr = netcfg.SelectNIC(c.inv, netcfg.SelectionInput{
-		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward, Sticky: f.stickyNIC,
+		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward, Sticky: c.facts.stickyNIC,
 	})
 	result.selected = result.selectErr == nil && len(n.vpcCIDRs) > 0
-	if !known {
-		return // nothing was ever assigned, or the cache is lost: hands off
-	}
 	if len(n.vpcCIDRs) > 0 && result.selectErr != nil {
-		return
+		return result, nil
 	}
 	intent := netcfg.RouteIntent{VPCCIDRs: n.vpcCIDRs}
 	if len(n.vpnServers) > 0 {
 		intent.VPNServer = n.vpnServers[0]
 	}
 	result.vpnServer, result.notRequired = intent.VPNServer, intent.NotRequired()
-	var routes []netcfg.Route
-	if routes, result.planErr = netcfg.PlanRoutes(c.inv, result.selection, intent); result.planErr != nil {
-		return
-	}
-	result.setErr = c.setRoutes(ctx, routes)
-	if result.selected {
-		c.remember(result.selection.Link.Name)
-	}
+	routes, err := netcfg.PlanRoutes(c.inv, result.selection, intent)
+	result.planErr = err
+	return result, routes
 }
 
 func (c *core) setRoutes(ctx context.Context, routes []netcfg.Route) error {

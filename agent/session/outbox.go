@@ -82,7 +82,9 @@ func (o *Outbox) RequestNodeCertificate(csr []byte) {
 	o.update(func() { o.nodeCSR = slot[[]byte]{csr, csr != nil} })
 }
 
-func (o *Outbox) setResult(result *agentv1.AssignmentResult) {
+// SetResult replaces the answer to the latest assignment; it belongs to the stream
+// that is open.
+func (o *Outbox) SetResult(result *agentv1.AssignmentResult) {
 	o.update(func() { o.result = result })
 }
 

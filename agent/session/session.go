@@ -29,8 +29,8 @@ type Handler interface {
 	Hello() *agentv1.Hello
 	// Welcomed takes the generation that the plane confirmed; 0: none.
 	Welcomed(generation uint64)
-	// Assignment applies an assignment and answers for it.
-	Assignment(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult
+	// Assignment applies an assignment and answers for it by the outbox.
+	Assignment(ctx context.Context, update *agentv1.AssignmentUpdate)
 	// Operation takes a signed operation and returns at once.
 	Operation(env *agentv1.SignedOperation)
 	// NodeCertificate takes the answer to a request for the node's certificate

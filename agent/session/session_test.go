@@ -29,8 +29,7 @@ type recorder struct {
 
 func (r *recorder) Hello() *agentv1.Hello { return &agentv1.Hello{HostId: "edge-1"} }
 func (r *recorder) Welcomed(uint64)       {}
-func (r *recorder) Assignment(_ context.Context, u *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
-	return &agentv1.AssignmentResult{Generation: u.GetGeneration(), Accepted: true}
+func (r *recorder) Assignment(context.Context, *agentv1.AssignmentUpdate) {
 }
 func (r *recorder) Operation(*agentv1.SignedOperation) {
 	r.mu.Lock()

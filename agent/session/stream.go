@@ -127,7 +127,7 @@ func (s *Session) receive(ctx context.Context, stream agentStream) error {
 		}
 		switch m := message.GetMessage().(type) {
 		case *agentv1.PlaneMessage_Assignment:
-			s.opt.Outbox.setResult(s.opt.Handler.Assignment(ctx, m.Assignment))
+			s.opt.Handler.Assignment(ctx, m.Assignment)
 		case *agentv1.PlaneMessage_Operation:
 			s.opt.Handler.Operation(m.Operation)
 		case *agentv1.PlaneMessage_NodeCertificate:
