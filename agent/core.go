@@ -52,6 +52,8 @@ type core struct {
 	wanted     []netcfg.Route // what the keeper was told last
 	conditions []*agentv1.Condition
 	offered    offered
+
+	passing, taking work // what the watchdog looks at
 }
 
 // facts is all that conditions are computed from.
@@ -123,6 +125,7 @@ func (c *core) pass(ctx context.Context, fresh bool) {
 
 // passWith is pass with an inventory from elsewhere; nil: the one at hand.
 func (c *core) passWith(ctx context.Context, inventory func() (netcfg.Inventory, error)) {
+	defer c.passing.begin()()
 	var inv netcfg.Inventory
 	var err error
 	if inventory != nil {

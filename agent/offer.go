@@ -27,6 +27,7 @@ type offered struct {
 // offer takes an assignment from the plane: validate, select, plan, kernel, disk,
 // answer. A refused one changes nothing.
 func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
+	defer c.taking.begin()()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := &c.facts

@@ -106,6 +106,7 @@ func newCore(opt Options, door Door) (*core, *netcfg.Keeper) {
 		inventory: netcfg.ReadInventory, cache: cache{dir: opt.Config.Paths.State}, outbox: session.NewOutbox(),
 		host: readHost(), now: time.Now, wake: make(chan struct{}, 1),
 	}
+	c.passing.start, c.taking.start = c.started, c.started
 	keeper := netcfg.NewKeeper(log.Named("netcfg"), netcfg.KeeperOptions{
 		ResyncInterval: opt.Config.Network.ResyncInterval,
 		OnRepair:       func(netcfg.Repair) { c.notify() },
@@ -188,19 +189,6 @@ func (p *pipeline) Run(ctx context.Context) error {
 			p.core.pass(ctx, false)
 		}
 	}
-}
-
-// moving fails when the pipeline's lock is not to be had: it is held for
-// microseconds, and for seconds only by a disk that hangs.
-func (c *core) moving() error {
-	for range 100 {
-		if c.mu.TryLock() {
-			c.mu.Unlock()
-			return nil
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return fmt.Errorf("the pipeline did not move for 5 s")
 }
 
 // Connects counts streams that the plane welcomed, for metrics.
