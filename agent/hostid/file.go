@@ -21,6 +21,9 @@ const FileName = "host-id"
 // maxFile bounds the file, in bytes.
 const maxFile = 16 << 10
 
+// ErrDamaged says that the file was truncated or altered.
+var ErrDamaged = errors.New("the file is damaged")
+
 // Read returns the host ID on disk. Errors: fs.ErrNotExist where there is none
 // yet; else the file is damaged or of a newer version.
 func Read(path string) (ID, error) {
@@ -43,15 +46,18 @@ func Read(path string) (ID, error) {
 func parse(content []byte) (ID, error) {
 	var id ID
 	if err := json.NewDecoder(bytes.NewReader(content)).Decode(&id); err != nil {
-		return ID{}, fmt.Errorf("the file is damaged: %w", err)
+		return ID{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	switch {
 	case id.Schema > SchemaVersion:
 		return ID{}, fmt.Errorf("schema %d is newer than %d, the newest this version reads; install the version that wrote it", id.Schema, SchemaVersion)
 	case id.Schema < 1:
-		return ID{}, errors.New("the file is damaged: it has no schema number")
+		return ID{}, fmt.Errorf("%w: it has no schema number", ErrDamaged)
 	}
-	return id, Check(id.ID)
+	if err := Check(id.ID); err != nil {
+		return ID{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return id, nil
 }
 
 // Write puts the host ID on disk, atomically and durably, with mode 0640.
@@ -69,17 +75,21 @@ func Write(path string, id ID) error {
 
 // Ensure returns the host ID on disk, or derives and writes one where there is
 // none. A host ID once written stays, whatever hardware or configuration says
-// later; a damaged file is set aside and derived again.
+// later; a damaged file is set aside and derived again, which gives the same ID
+// unless it was a random one or the configuration has changed since.
 func Ensure(path string, opt Options) (ID, error) {
 	id, err := Read(path)
-	var damaged *json.SyntaxError
 	switch {
 	case err == nil:
 		return id, nil
 	case errors.Is(err, fs.ErrNotExist):
-	case errors.As(err, &damaged), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		if _, asideErr := store.SetAside(path); asideErr != nil {
+	case errors.Is(err, ErrDamaged):
+		aside, asideErr := store.SetAside(path)
+		if asideErr != nil {
 			return ID{}, errors.Join(err, asideErr)
+		}
+		if opt.Warn != nil {
+			opt.Warn(fmt.Errorf("%w; it was set aside as %s, and the host ID is derived again", err, aside))
 		}
 	default:
 		return ID{}, err

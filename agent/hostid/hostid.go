@@ -58,6 +58,8 @@ type Options struct {
 	DeviceUIDPaths []DeviceUIDPath
 	// Root prefixes every path that is read; empty: "/".
 	Root string
+	// Warn is told by Ensure of a damaged file that it set aside; may be nil.
+	Warn func(error)
 }
 
 // Check refuses a host ID that is empty, too long or holds a forbidden character.

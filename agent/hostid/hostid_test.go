@@ -113,16 +113,44 @@ func TestEnsureKeepsWhatWasWritten(t *testing.T) {
 	if err != nil || second.ID != first.ID || second.Source != SourceRandom {
 		t.Fatalf("got %+v, %v; want %q kept", second, err, first.ID)
 	}
-	for _, torn := range []string{"", `{"schema":1,"id":"e`, "garbage"} {
+	for _, torn := range []string{"", `{"schema":1,"id":"e`, "garbage", "{}", "[]", "null", `{"schema":1}`, `{"schema":"1"}`, `{"schema":1,"id":"a/b"}`, "\x00\x00"} {
 		if err := os.WriteFile(path, []byte(torn), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Read(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Fatalf("torn file %q: got %v; want an error that names it", torn, err)
 		}
-		healed, err := Ensure(path, Options{Name: "shop-17"})
+		var told error
+		healed, err := Ensure(path, Options{Name: "shop-17", Warn: func(err error) { told = err }})
 		if err != nil || healed.ID != "shop-17" {
 			t.Fatalf("torn file %q: got %+v, %v", torn, healed, err)
+		}
+		if !errors.Is(told, ErrDamaged) || !strings.Contains(told.Error(), path+".corrupt-") {
+			t.Fatalf("torn file %q: told %v", torn, told)
+		}
+	}
+}
+
+// TestDamageKeepsTheID checks that a damaged file costs no host its identity
+// where the machine tells it.
+func TestDamageKeepsTheID(t *testing.T) {
+	t.Parallel()
+	for source, files := range map[string]map[string]string{
+		SourceSMBIOS:    {SMBIOSPath: "4c4c4544-0042-4b10-8051-c4c04f564433"},
+		SourceMachineID: {"/etc/machine-id": "0123456789abcdef0123456789abcdef"},
+	} {
+		opt := Options{Prefix: "edge", Root: root(t, files)}
+		path := filepath.Join(t.TempDir(), FileName)
+		first, err := Ensure(path, opt)
+		if err != nil || first.Source != source {
+			t.Fatalf("%s: got %+v, %v", source, first, err)
+		}
+		if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		second, err := Ensure(path, opt)
+		if err != nil || second.ID != first.ID {
+			t.Errorf("%s: %q became %q, %v", source, first.ID, second.ID, err)
 		}
 	}
 }

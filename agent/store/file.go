@@ -34,11 +34,12 @@ func WriteRaw(path string, content []byte, mode os.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
-// syncDir makes a rename in the directory durable; renameio syncs only the file.
-func syncDir(dir string) error {
+// SyncDir makes renames and removals in a directory durable; renameio syncs only
+// the file.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("cannot sync directory %s: %w", dir, err)
@@ -103,5 +104,5 @@ func SetAside(path string) (string, error) {
 	if err := os.Rename(path, aside); err != nil {
 		return "", fmt.Errorf("cannot set aside %s: %w", path, err)
 	}
-	return aside, syncDir(filepath.Dir(path))
+	return aside, SyncDir(filepath.Dir(path))
 }

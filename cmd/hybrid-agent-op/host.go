@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"go.uber.org/zap"
+
 	"hybridagent/agent/config"
 	"hybridagent/agent/hostid"
 	"hybridagent/systemd"
@@ -74,7 +76,7 @@ func share(path string, user *daemonUser, mode fs.FileMode) error {
 }
 
 // ensureHostID derives the host ID unless there is one, for the daemon to read.
-func ensureHostID(cfg config.Config, user *daemonUser) (string, error) {
+func ensureHostID(log *zap.Logger, cfg config.Config, user *daemonUser) (string, error) {
 	path := filepath.Join(cfg.Paths.OpState, hostid.FileName)
 	var devices []hostid.DeviceUIDPath
 	for _, device := range cfg.Host.DeviceUIDPaths {
@@ -82,6 +84,7 @@ func ensureHostID(cfg config.Config, user *daemonUser) (string, error) {
 	}
 	id, err := hostid.Ensure(path, hostid.Options{
 		Name: cfg.Host.Name, Prefix: cfg.Host.Prefix, DeviceUIDPaths: devices, Root: cfg.Paths.Root,
+		Warn: func(err error) { log.Error("the host ID was damaged", zap.Error(err)) },
 	})
 	if err != nil {
 		return "", err

@@ -71,7 +71,7 @@ func build(ctx context.Context, log *zap.Logger, cfg config.Config, f serveFlags
 }
 
 func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user *daemonUser, passed map[string][]net.Listener) error {
-	hostID, err := ensureHostID(cfg, user)
+	hostID, err := ensureHostID(p.log, cfg, user)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,8 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 	}
 	keys := nodekey.New(cfg.Paths.Root, hostID, time.Now)
 	state := nodestate.New(nodestate.Options{
-		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, Runner: run.Name(), Keys: keys, Now: time.Now, Node: nodeapi.Read,
+		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, Runner: run.Name(), Keys: keys,
+		Log: p.log.Named("nodestate"), Now: time.Now, Node: nodeapi.Read,
 	})
 	options := provision.Options{
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, HostID: hostID,

@@ -7,15 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
 	"hybridagent/agent/store"
 )
 
-// Names and schemas of the two files.
+// Names and schemas of the files. What was applied is kept twice: nothing else on
+// the host tells it.
 const (
 	appliedFile     = "applied"
+	appliedCopy     = "applied.copy"
 	appliedSchema   = 1
 	installedFile   = "installed"
 	installedSchema = 1
@@ -48,20 +51,68 @@ type Installed struct {
 	KubeletSHA256 string `json:"kubeletSHA256"`
 }
 
+// DamagedError tells of a damaged record; what is returned beside it holds all
+// the same.
+type DamagedError struct{ Err error }
+
+// Error says what was damaged and what became of it.
+func (d *DamagedError) Error() string { return d.Err.Error() }
+
+// Unwrap returns the damage.
+func (d *DamagedError) Unwrap() error { return d.Err }
+
 // ReadState returns what is in force; false where the host was never
-// provisioned.
+// provisioned. A damaged record is set aside and taken from its copy; the error
+// is then a *DamagedError. Where the copy is gone as well, the host counts as not
+// provisioned, and Lost says so.
 func ReadState(dir string) (State, bool, error) {
 	var state State
-	found, err := read(filepath.Join(dir, appliedFile), appliedSchema, &state)
-	return state, found, err
+	path := filepath.Join(dir, appliedFile)
+	found, err := read(path, appliedSchema, &state)
+	var damaged *DamagedError
+	if !errors.As(err, &damaged) {
+		return state, found, err
+	}
+	aside, asideErr := store.SetAside(path)
+	if asideErr != nil && !errors.Is(asideErr, fs.ErrNotExist) {
+		return State{}, false, errors.Join(err, asideErr)
+	}
+	state = State{}
+	if found, copyErr := read(filepath.Join(dir, appliedCopy), appliedSchema, &state); copyErr != nil || !found {
+		return State{}, false, &DamagedError{fmt.Errorf("%w; it was set aside as %s, and its copy is no better; %s", err, aside, provisionAgain)}
+	}
+	if err := write(path, appliedSchema, state); err != nil {
+		return State{}, false, err
+	}
+	return state, true, &DamagedError{fmt.Errorf("%w; it was set aside as %s and restored from its copy", err, aside)}
+}
+
+// provisionAgain is what an operator does about a lost record.
+const provisionAgain = "what this host was provisioned with is not known any more: provision it again with 'hybridctl provision'"
+
+// Lost says what to do on a host whose record was damaged beyond repair; empty
+// on all others.
+func Lost(dir string) string {
+	path := filepath.Join(dir, appliedFile)
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if aside, err := filepath.Glob(path + ".corrupt-*"); err != nil || len(aside) == 0 {
+		return ""
+	}
+	return provisionAgain
 }
 
 // WriteState puts on disk what is in force.
 func WriteState(dir string, state State) error {
+	if err := write(filepath.Join(dir, appliedCopy), appliedSchema, state); err != nil {
+		return err
+	}
 	return write(filepath.Join(dir, appliedFile), appliedSchema, state)
 }
 
-// ReadInstalled returns what was installed; false where nothing was.
+// ReadInstalled returns what was installed; false where nothing was. A damaged
+// record is a *DamagedError.
 func ReadInstalled(dir string) (Installed, bool, error) {
 	var installed Installed
 	found, err := read(filepath.Join(dir, installedFile), installedSchema, &installed)
@@ -78,11 +129,15 @@ func read(path string, schema int, into any) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
+	var corrupt *store.CorruptError
+	if errors.As(err, &corrupt) {
+		return false, &DamagedError{err}
+	}
 	if err != nil {
 		return false, err
 	}
 	if err := json.Unmarshal(payload, into); err != nil {
-		return false, fmt.Errorf("cannot read %s: %w", path, err)
+		return false, &DamagedError{fmt.Errorf("cannot read %s: %w", path, err)}
 	}
 	return true, nil
 }

@@ -2,16 +2,10 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/protobuf/proto"
 
 	"hybridagent/agent/operation"
 	"hybridagent/agent/operation/journal"
@@ -61,6 +55,7 @@ func New(log *zap.Logger, store *journal.Store, opt Options) *Engine {
 	if opt.Stop == nil {
 		opt.Stop = func(context.Context, string) error { return nil }
 	}
+	store.OnDamage(func(err error) { log.Error("a file of root's was damaged", zap.Error(err)) })
 	work, cancel := context.WithCancel(context.Background())
 	return &Engine{log: log, store: store, opt: opt, work: work, cancel: cancel}
 }
@@ -100,9 +95,7 @@ func (e *Engine) Submit(op *agentv1.Operation, signed []byte) error {
 	if err := e.store.SetSequence(place); err != nil {
 		return err
 	}
-	j, err := e.store.Create(op.GetId(), signed, journal.Operation{
-		Kind: int32(op.GetKind()), NodeDigest: op.GetNodeDigest(), SHA256: sumOf(signed),
-	}, e.opt.Now())
+	j, err := e.store.Create(op.GetId(), signed, journalled(op, signed), e.opt.Now())
 	if err != nil {
 		return err
 	}
@@ -143,79 +136,6 @@ func (e *Engine) admit(op *agentv1.Operation, signed []byte) (again bool, err er
 		return false, operation.Refuse(malformed, "operation %s was accepted before with another sequence", op.GetId())
 	}
 	return false, nil
-}
-
-// known handles the operation that was accepted last: without a journal its
-// acceptance was cut short and begins again; with one, the bytes must be equal.
-func (e *Engine) known(op *agentv1.Operation, signed []byte) (bool, error) {
-	j, err := e.store.Peek(op.GetId())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if j.Records()[0].Operation.SHA256 != sumOf(signed) {
-		return false, operation.Refuse(malformed, "operation %s was accepted before with another content", op.GetId())
-	}
-	return true, nil
-}
-
-func sumOf(signed []byte) string {
-	sum := sha256.Sum256(signed)
-	return hex.EncodeToString(sum[:])
-}
-
-// Resume takes up the operation that was under way when the last process
-// ended, if any, and removes what ended ones left behind.
-func (e *Engine) Resume() error {
-	e.mutex.Lock()
-	defer e.mutex.Unlock()
-	if err := e.store.RemoveEnded(); err != nil {
-		return err
-	}
-	last, err := e.store.Sequence()
-	if err != nil {
-		return err
-	}
-	if last.ID == "" {
-		return nil
-	}
-	j, err := e.store.Load(last.ID)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if _, ended := j.Result(); ended {
-		return nil
-	}
-	op, err := e.kept(last.ID)
-	if err != nil {
-		// It still has to be ended in order: nodeadm may be at work for it.
-		known := j.Records()[0].Operation
-		op = &agentv1.Operation{Id: last.ID, Kind: agentv1.OperationKind(known.Kind), NodeDigest: known.NodeDigest}
-		e.start(op, j, fmt.Errorf("operation %s cannot be resumed: %w; submit a new one", last.ID, err))
-		return nil
-	}
-	e.log.Info("operation resumed", zap.String("op_id", last.ID))
-	e.start(op, j, nil)
-	return nil
-}
-
-// kept reads an accepted operation back. Its signature was checked when it was
-// accepted, and only root could change it since.
-func (e *Engine) kept(id string) (*agentv1.Operation, error) {
-	signed, err := e.store.Signed(id)
-	if err != nil {
-		return nil, err
-	}
-	op := &agentv1.Operation{}
-	if err := proto.Unmarshal(signed, op); err != nil {
-		return nil, fmt.Errorf("cannot parse its bytes: %w", err)
-	}
-	return op, nil
 }
 
 // start runs an operation in the background; with a cause it only brings it to

@@ -2,22 +2,8 @@ package journal
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-
-	"github.com/google/renameio/v2"
 )
-
-// writeDurably replaces a file (0600) so that after a power cut either the old
-// or the new content is there.
-func writeDurably(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	if err := renameio.WriteFile(path, content, 0o600, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600)); err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	return syncDir(dir)
-}
 
 // appendDurably adds to a file that exists; its size is metadata that fsync
 // covers, so the directory needs no sync. When the disk is full, what was
@@ -50,17 +36,4 @@ func truncate(path string, size int64) error {
 		return err
 	}
 	return file.Sync()
-}
-
-// syncDir makes renames and removals in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("cannot sync directory %s: %w", dir, err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("cannot sync directory %s: %w", dir, err)
-	}
-	return nil
 }

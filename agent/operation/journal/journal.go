@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"hybridagent/agent/store"
 )
 
 // File names: NAME.journal holds the records, NAME.operation the signed bytes,
@@ -30,7 +34,18 @@ const maxJournal = 16 << 20
 type Store struct {
 	dir  string
 	seam Seam
+	// damaged is told of files that were set aside.
+	damaged func(error)
+	// sequence keeps two callers from restoring the sequence at once.
+	sequence sync.Mutex
 }
+
+// ErrDamaged says that a journal is of no use: not even its first record can be
+// read.
+var ErrDamaged = errors.New("its first record is damaged")
+
+// signedSchema is the number of the format of the signed bytes' file.
+const signedSchema = 1
 
 // Seam is called around each record that is put on disk: crash tests end the
 // process there.
@@ -41,12 +56,15 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the journal's directory: %w", err)
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
+	if err := store.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
 	nothing := func(Record) {}
-	return &Store{dir: dir, seam: Seam{Before: nothing, After: nothing}}, nil
+	return &Store{dir: dir, seam: Seam{Before: nothing, After: nothing}, damaged: func(error) {}}, nil
 }
+
+// OnDamage sets the function that is told of damaged files that were set aside.
+func (s *Store) OnDamage(tell func(error)) { s.damaged = tell }
 
 // SetSeam sets the functions that are called around each record.
 func (s *Store) SetSeam(seam Seam) { s.seam = seam }
@@ -66,7 +84,7 @@ func (s *Store) Create(id string, signed []byte, operation Operation, at time.Ti
 	if err := s.prune(); err != nil {
 		return nil, err
 	}
-	if err := writeDurably(s.path(id, operationSuffix), signed); err != nil {
+	if err := store.Write(s.path(id, operationSuffix), signedSchema, signed); err != nil {
 		return nil, fmt.Errorf("cannot keep operation %s: %w", id, err)
 	}
 	j := &Journal{store: s, id: id}
@@ -74,7 +92,7 @@ func (s *Store) Create(id string, signed []byte, operation Operation, at time.Ti
 	if err != nil {
 		return nil, err
 	}
-	if err := writeDurably(s.path(id, journalSuffix), line); err != nil {
+	if err := store.WriteRaw(s.path(id, journalSuffix), line, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot begin the journal of operation %s: %w", id, err)
 	}
 	j.records = []Record{record}
@@ -115,7 +133,7 @@ func (s *Store) read(id string) (j *Journal, whole, size int, err error) {
 	}
 	records, whole := decode(content)
 	if len(records) == 0 || records[0].Kind != Accepted || records[0].Operation == nil {
-		return nil, 0, 0, fmt.Errorf("cannot read the journal of operation %s: its first record is damaged", id)
+		return nil, 0, 0, fmt.Errorf("cannot read the journal of operation %s: %w", id, ErrDamaged)
 	}
 	if have := records[0].Schema; have != Schema {
 		return nil, 0, 0, fmt.Errorf("cannot read the journal of operation %s: it has schema %d, this version reads %d; install the version that wrote it", id, have, Schema)
@@ -123,10 +141,20 @@ func (s *Store) read(id string) (j *Journal, whole, size int, err error) {
 	return &Journal{store: s, id: id, records: records}, whole, len(content), nil
 }
 
+// SetAside moves a damaged journal away, so that its operation may begin anew.
+func (s *Store) SetAside(id string) error {
+	aside, err := store.SetAside(s.path(id, journalSuffix))
+	if err != nil {
+		return err
+	}
+	s.damaged(fmt.Errorf("cannot read the journal of operation %s: %w; it was set aside as %s", id, ErrDamaged, aside))
+	return nil
+}
+
 // Signed returns the signed bytes of an operation; fs.ErrNotExist once it has
 // ended.
 func (s *Store) Signed(id string) ([]byte, error) {
-	signed, err := os.ReadFile(s.path(id, operationSuffix))
+	signed, err := store.Read(s.path(id, operationSuffix), signedSchema)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read operation %s: %w", id, err)
 	}
@@ -140,8 +168,9 @@ func (s *Store) IDs() ([]string, error) {
 		return nil, fmt.Errorf("cannot list operations: %w", err)
 	}
 	type dated struct {
-		id string
-		at time.Time
+		id    string
+		place Sequence
+		at    time.Time
 	}
 	var found []dated
 	for _, entry := range entries {
@@ -156,9 +185,12 @@ func (s *Store) IDs() ([]string, error) {
 			found = append(found, dated{id: id})
 			continue
 		}
-		found = append(found, dated{id: id, at: j.records[0].At})
+		found = append(found, dated{id: id, place: j.place(), at: j.records[0].At})
 	}
-	slices.SortStableFunc(found, func(a, b dated) int { return a.at.Compare(b.at) })
+	// The plane's order first: this host's clock may have been set back.
+	slices.SortStableFunc(found, func(a, b dated) int {
+		return cmp.Or(cmp.Compare(a.place.Epoch, b.place.Epoch), cmp.Compare(a.place.Counter, b.place.Counter), a.at.Compare(b.at))
+	})
 	ids := make([]string, 0, len(found))
 	for _, one := range found {
 		ids = append(ids, one.id)
@@ -184,6 +216,12 @@ func (s *Store) prune() error {
 }
 
 func (s *Store) path(id, suffix string) string { return filepath.Join(s.dir, id+suffix) }
+
+// place is the operation's in the plane's order.
+func (j *Journal) place() Sequence {
+	operation := j.records[0].Operation
+	return Sequence{Epoch: operation.Epoch, Counter: operation.Counter, ID: j.id}
+}
 
 // ID returns the operation's ID.
 func (j *Journal) ID() string { return j.id }
@@ -219,7 +257,7 @@ func (j *Journal) forget() error {
 	if err := os.Remove(j.store.path(j.id, operationSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove the bytes of operation %s: %w", j.id, err)
 	}
-	return syncDir(j.store.dir)
+	return store.SyncDir(j.store.dir)
 }
 
 // Result returns the last record, if the operation has ended.

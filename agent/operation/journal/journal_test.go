@@ -141,11 +141,27 @@ func TestSequence(t *testing.T) {
 			t.Errorf("%+v before %+v: %v", want, c.other, got)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "sequence"), []byte("x"), 0o600); err != nil {
+	// Accepted later by the plane's order, earlier by a clock that was set back.
+	second := journal.Sequence{Epoch: 2, Counter: 4, ID: "bbbbbbbbbbbbbbbbbbbbbbbbbb"}
+	if _, err := store.Create(second.ID, nil, journal.Operation{Epoch: 2, Counter: 4}, time.Unix(0, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Sequence(); err == nil {
-		t.Error("a damaged sequence is taken for none: an old operation would run again")
+	var told error
+	store.OnDamage(func(err error) { told = err })
+	for _, damage := range []string{"", "x", "hybstate"} {
+		if err := os.WriteFile(filepath.Join(dir, "sequence"), []byte(damage), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if last, err := store.Sequence(); err != nil || last != second {
+			t.Errorf("damaged to %q: %+v, %v", damage, last, err)
+		}
+		if told == nil || !strings.Contains(told.Error(), "sequence.corrupt-") {
+			t.Errorf("damaged to %q: told %v", damage, told)
+		}
+		told = nil
+		if last, err := store.Sequence(); err != nil || last != second || told != nil {
+			t.Errorf("read again: %+v, %v, told %v", last, err, told)
+		}
 	}
 }
 

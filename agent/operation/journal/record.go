@@ -68,6 +68,9 @@ type Operation struct {
 	Kind int32 `json:"kind"`
 	// NodeDigest is the plane's digest of the node part.
 	NodeDigest string `json:"nodeDigest"`
+	// Epoch and Counter are its place in the plane's order.
+	Epoch   uint64 `json:"epoch"`
+	Counter uint64 `json:"counter"`
 	// SHA256 is that of the signed bytes, hexadecimal.
 	SHA256 string `json:"sha256"`
 }

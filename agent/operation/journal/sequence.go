@@ -35,13 +35,20 @@ func (s Sequence) Before(other Sequence) bool {
 }
 
 // Sequence reads the last accepted sequence; zero where none was accepted. A
-// damaged file is an error: guessing would let an old operation run again.
+// damaged file is set aside and restored from the journals, so that an old
+// operation is still refused.
 func (s *Store) Sequence() (Sequence, error) {
-	payload, err := store.Read(filepath.Join(s.dir, sequenceFile), sequenceSchema)
-	if errors.Is(err, fs.ErrNotExist) {
+	s.sequence.Lock()
+	defer s.sequence.Unlock()
+	path := filepath.Join(s.dir, sequenceFile)
+	payload, err := store.ReadOrSetAside(path, sequenceSchema)
+	var corrupt *store.CorruptError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return Sequence{}, nil
-	}
-	if err != nil {
+	case errors.As(err, &corrupt):
+		return s.restore(err)
+	case err != nil:
 		return Sequence{}, fmt.Errorf("cannot tell old operations from new ones: %w", err)
 	}
 	var last Sequence
@@ -49,6 +56,23 @@ func (s *Store) Sequence() (Sequence, error) {
 		return Sequence{}, fmt.Errorf("cannot tell old operations from new ones: %s: %w", sequenceFile, err)
 	}
 	return last, nil
+}
+
+// restore finds the last accepted operation in the journals.
+func (s *Store) restore(damage error) (Sequence, error) {
+	ids, err := s.IDs()
+	if err != nil {
+		return Sequence{}, err
+	}
+	var last Sequence
+	for _, id := range ids {
+		j, err := s.Peek(id)
+		if err == nil && last.Before(j.place()) {
+			last = j.place()
+		}
+	}
+	s.damaged(fmt.Errorf("cannot read the sequence of the last operation: %w; the journals say %d.%d (operation %q)", damage, last.Epoch, last.Counter, last.ID))
+	return last, s.SetSequence(last)
 }
 
 // SetSequence puts the sequence of an operation on disk, before its journal
@@ -85,5 +109,5 @@ func (s *Store) RemoveEnded() error {
 			return fmt.Errorf("cannot remove the bytes of an ended operation: %w", err)
 		}
 	}
-	return syncDir(s.dir)
+	return store.SyncDir(s.dir)
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -46,6 +47,8 @@ type Options struct {
 	Runner string
 	// Keys knows the node certificate.
 	Keys *nodekey.Keeper
+	// Log is the component's logger.
+	Log *zap.Logger
 	// Now is the clock.
 	Now func() time.Time
 	// Node reads the Node; nodeapi.Read but in tests.
@@ -58,6 +61,8 @@ type Reader struct {
 
 	mutex sync.Mutex
 	last  *agentv1.NodeState
+	// unkept is what was logged of a reading that could not be put on disk.
+	unkept string
 }
 
 // New returns a reader that starts from the last reading on disk.
@@ -86,7 +91,10 @@ func (r *Reader) Read(ctx context.Context) (*agentv1.NodeState, error) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	state, found, err := applied.ReadState(r.opt.Dir)
-	if err != nil {
+	var damaged *applied.DamagedError
+	if errors.As(err, &damaged) {
+		r.opt.Log.Error("the record of what was applied was damaged", zap.Error(err))
+	} else if err != nil {
 		return nil, err
 	}
 	now := r.opt.Now()
@@ -118,6 +126,9 @@ func (r *Reader) ask(ctx context.Context, state applied.State, provisioned bool,
 	answer := &agentv1.NodeState{ReadAt: timestamppb.New(now), AppliedNodeDigest: state.NodeDigest, NodeName: state.NodeName}
 	if !provisioned {
 		answer.Reason, answer.Message = "NotProvisioned", "this host was not provisioned yet"
+		if lost := applied.Lost(r.opt.Dir); lost != "" {
+			answer.Message = lost
+		}
 		return answer
 	}
 	node, err := r.opt.Node(ctx, filepath.Join(r.opt.Root, nodeadm.KubeconfigPath), state.NodeName)
@@ -152,9 +163,18 @@ func (r *Reader) local(answer *agentv1.NodeState, state applied.State) {
 }
 
 // keep puts the reading on disk; that it cannot be kept is no reason not to
-// answer.
+// answer. The same failure is logged once.
 func (r *Reader) keep() {
-	if payload, err := proto.Marshal(r.last); err == nil {
-		_ = store.Write(filepath.Join(r.opt.Dir, file), schema, payload)
+	payload, err := proto.Marshal(r.last)
+	if err == nil {
+		err = store.Write(filepath.Join(r.opt.Dir, file), schema, payload)
+	}
+	if err == nil {
+		r.unkept = ""
+		return
+	}
+	if text := err.Error(); text != r.unkept {
+		r.unkept = text
+		r.opt.Log.Warn("cannot keep the node's state; the next process asks the API sooner", zap.Error(err))
 	}
 }

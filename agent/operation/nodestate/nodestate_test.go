@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/nodekey"
 	"hybridagent/agent/operation/nodestate"
@@ -22,12 +24,13 @@ type bench struct {
 	node  nodeapi.Node
 	err   error
 	asked int
+	log   *zap.Logger
 }
 
 func (b *bench) reader() *nodestate.Reader {
 	return nodestate.New(nodestate.Options{
 		Dir: b.dir, Root: b.dir, Runner: "systemd", Keys: nodekey.New(b.dir, optest.HostID, time.Now),
-		Now: func() time.Time { return b.now },
+		Log: b.log, Now: func() time.Time { return b.now },
 		Node: func(_ context.Context, _, name string) (nodeapi.Node, error) {
 			b.asked++
 			return b.node, b.err
@@ -47,7 +50,7 @@ func (b *bench) read(r *nodestate.Reader, asked int, ready bool, reason string) 
 }
 
 func TestHowOftenTheAPIIsAsked(t *testing.T) {
-	b := &bench{t: t, dir: t.TempDir(), now: time.Unix(1_800_000_000, 0)}
+	b := &bench{t: t, log: zap.NewNop(), dir: t.TempDir(), now: time.Unix(1_800_000_000, 0)}
 	r := b.reader()
 	b.read(r, 0, false, "NotProvisioned")
 	if err := applied.WriteState(b.dir, applied.State{NodeDigest: "d", NodeName: "n", KubernetesVersion: "1.31.5"}); err != nil {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/operation/nodekey"
@@ -39,7 +41,10 @@ func (p *job) preflight(ctx context.Context, run engine.Run) error {
 // nodeadm install would swap binaries under the running kubelet.
 func (p *job) checkNotProvisioned() error {
 	state, found, err := applied.ReadState(p.Dir)
-	if err != nil {
+	var damaged *applied.DamagedError
+	if errors.As(err, &damaged) {
+		p.Log.Error("the record of what was applied was damaged", zap.String("op_id", p.op.GetId()), zap.Error(err))
+	} else if err != nil {
 		return err
 	}
 	if found && state.NodeDigest != p.op.GetNodeDigest() {

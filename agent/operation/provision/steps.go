@@ -36,8 +36,12 @@ func (p *job) installed(context.Context) (bool, error) {
 		return false, err
 	}
 	record, found, err := applied.ReadInstalled(p.Dir)
-	if err != nil || !found || !slices.Equal(record.Arguments, args) {
-		return false, err
+	if err != nil {
+		p.Log.Warn("cannot tell what was installed; installing again", zap.String("op_id", p.op.GetId()), zap.Error(err))
+		return false, nil
+	}
+	if !found || !slices.Equal(record.Arguments, args) {
+		return false, nil
 	}
 	// A tracker or kubelet that cannot be read only means to install again.
 	_, trackerErr := nodeadm.ReadTracker(p.Root)
