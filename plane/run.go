@@ -100,7 +100,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, cfg, srv, lis, st, info, hosts, ops)
+	watch := func(ctx context.Context) { watchContext(ctx, info, authority, cfg.Now, cfg.Log) }
+	return serve(ctx, cfg, srv, lis, st, info, hosts, ops, watch)
 }
 
 // listen opens the listener. TCP keepalive is off: HTTP/2 keepalive sees more
@@ -138,13 +139,17 @@ func newServer(cfg Config, st *store.Store, authority *ca.Authority, hosts *flee
 	return srv, nil
 }
 
-func serve(ctx context.Context, cfg Config, srv *grpc.Server, lis net.Listener, st *store.Store, info Info, hosts *fleet.Fleet, ops *rollout.Controller) error {
+func serve(ctx context.Context, cfg Config, srv *grpc.Server, lis net.Listener, st *store.Store, info Info, hosts *fleet.Fleet, ops *rollout.Controller, watch func(context.Context)) error {
 	// The fleet outlives the server, so that the last reports are written.
 	fleetCtx, stopFleet := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopFleet()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return hosts.Run(fleetCtx) })
 	g.Go(func() error { return ops.Run(ctx) })
+	g.Go(func() error {
+		watch(ctx)
+		return nil
+	})
 	g.Go(func() error {
 		if err := srv.Serve(lis); err != nil {
 			return fmt.Errorf("cannot serve on %s: %w", info.Listen, err)
@@ -184,11 +189,11 @@ func stop(srv *grpc.Server) {
 func introduce(cfg Config, lis net.Listener, authority *ca.Authority) (Info, error) {
 	info := Info{
 		Listen: lis.Addr().String(), Address: cfg.Advertise[0], CAPin: authority.Pin(), CAPEM: authority.CertificatePEM(),
-		ContextFile: filepath.Join(cfg.DataDir, "admin-context.yaml"),
+		ContextFile: contextPath(cfg.DataDir),
 	}
 	caFile := filepath.Join(cfg.DataDir, "ca.pem")
 	if err := renameio.WriteFile(caFile, info.CAPEM, 0o644); err != nil {
 		return info, fmt.Errorf("cannot write %s: %w", caFile, err)
 	}
-	return info, writeContext(info, authority)
+	return info, keepContext(info, authority, cfg.Now(), cfg.Log)
 }

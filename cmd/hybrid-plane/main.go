@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	fmt.Fprintln(errOut, "hybrid-plane:", err)
 	var usage usageError
 	if errors.As(err, &usage) {
-		fmt.Fprintln(errOut, "Run 'hybrid-plane serve --help' for the flags.")
+		fmt.Fprintln(errOut, "Run 'hybrid-plane --help' for the commands, 'hybrid-plane COMMAND --help' for the flags.")
 		return exitUsage
 	}
 	return exitFailed
@@ -68,7 +68,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("hybrid-plane {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe())
+	root.AddCommand(newServe(), newContext())
 	return root
 }
 

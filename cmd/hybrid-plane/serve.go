@@ -30,7 +30,9 @@ func newServe() *cobra.Command {
 
 DIR keeps everything that must survive, its embedded etcd included. Back it up
 with DIR/secret.key, without which the secrets in it cannot be read. On the
-first start DIR/admin-context.yaml is written: the first operator's way in.`,
+first start DIR/admin-context.yaml is written: the first operator's way in. Its
+certificate is good for a year; a plane that runs writes a new one into the file
+after eight months, and 'hybrid-plane context' does so while none runs.`,
 		Example: "  hybrid-plane serve --data /var/lib/hybrid-plane --advertise plane.example:7443",
 		Args: func(cmd *cobra.Command, args []string) error {
 			return asUsage(cobra.NoArgs(cmd, args))

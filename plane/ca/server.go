@@ -22,7 +22,7 @@ func (a *Authority) ServerConfig(names []string) (*tls.Config, error) {
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			if due(cert.Leaf, a.now()) {
+			if Due(cert.Leaf, a.now()) {
 				next, err := a.IssueServer(names)
 				if err != nil {
 					return nil, err

@@ -31,7 +31,7 @@ func (a *Authority) SignOperation(operation []byte) (*agentv1.SignedOperation, e
 func (a *Authority) signing() (*x509.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.signingCert != nil && !due(a.signingCert, a.now()) {
+	if a.signingCert != nil && !Due(a.signingCert, a.now()) {
 		return a.signingCert, nil
 	}
 	cert, err := a.issueSigning()
@@ -42,7 +42,9 @@ func (a *Authority) signing() (*x509.Certificate, error) {
 	return cert, nil
 }
 
-func due(cert *x509.Certificate, now time.Time) bool {
+// Due says that a third of a certificate's life or less is left: time for the
+// next one.
+func Due(cert *x509.Certificate, now time.Time) bool {
 	life := cert.NotAfter.Sub(cert.NotBefore)
 	return now.After(cert.NotAfter.Add(-life / 3))
 }

@@ -68,6 +68,15 @@ func (c Context) CACertificate() (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// Leaf is the operator's certificate.
+func (c Context) Leaf() (*x509.Certificate, error) {
+	cert, err := parseCertificate([]byte(c.Certificate))
+	if err != nil {
+		return nil, fmt.Errorf("certificate of the context file is not valid: %w", err)
+	}
+	return cert, nil
+}
+
 // TLS is the configuration for a connection to the plane.
 func (c Context) TLS() (*tls.Config, error) {
 	cert, err := tls.X509KeyPair([]byte(c.Certificate), []byte(c.Key))

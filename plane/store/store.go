@@ -21,6 +21,9 @@ var ErrNotFound = errors.New("not found")
 // in between. Read again and retry.
 var ErrConflict = errors.New("changed in between")
 
+// ErrInUse says that another process has the data directory open.
+var ErrInUse = errors.New("another hybrid-plane uses it")
+
 // root precedes every key, so that the store can share an etcd with others.
 const root = "/hybrid/v1/"
 
@@ -96,7 +99,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("cannot open data directory %s: another hybrid-plane uses it; stop that one or choose another --data", dir)
+			return nil, fmt.Errorf("cannot open data directory %s: %w; stop that one or choose another --data", dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
 	}
