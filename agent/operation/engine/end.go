@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -94,8 +93,9 @@ func (x *execution) appending(record journal.Record) func(context.Context) error
 	return func(context.Context) error { return x.append(record) }
 }
 
-// end journals the result and publishes it.
-func (x *execution) end(step string, err error) {
+// end journals the result and then publishes it: a result that was told but is
+// not on disk would be followed by the same operation once more.
+func (x *execution) end(ctx context.Context, step string, err error) {
 	now := x.engine.opt.Now()
 	last := x.live.snapshot()
 	record := journal.Record{
@@ -109,10 +109,9 @@ func (x *execution) end(step string, err error) {
 	if err != nil {
 		state = agentv1.OperationState_OPERATION_STATE_FAILED
 	}
-	if writeErr := x.journal.End(record); writeErr != nil {
-		// Not on disk means not ended: the next start finishes it.
-		x.log.Error("cannot journal the end of the operation", zap.Error(writeErr))
-		record.Message = bounded(strings.Join([]string{record.Message, writeErr.Error()}, "; "), maxMessage)
+	if !x.insist(ctx, func(context.Context) error { return x.conclude(record) }) {
+		x.log.Warn("the operation's result is not on disk; the next start goes on with it")
+		return
 	}
 	x.log.Info("operation ended", zap.Stringer("state", state), zap.String("step", record.Step), zap.String("message", record.Message))
 	x.live.update(func(p *agentv1.OperationProgress) {
@@ -121,4 +120,17 @@ func (x *execution) end(step string, err error) {
 			p.Percent = 100
 		}
 	})
+}
+
+// conclude puts the last record on disk.
+func (x *execution) conclude(record journal.Record) error {
+	err := x.journal.End(record)
+	if _, ended := x.journal.Result(); ended && err != nil {
+		x.log.Warn("cannot remove the bytes of an ended operation; the next start does", zap.Error(err))
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w; free space on the disk of hybrid-agent-op's state", err)
+	}
+	return nil
 }

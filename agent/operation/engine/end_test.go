@@ -8,7 +8,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"go.uber.org/zap/zaptest"
+
+	"hybridagent/agent/operation/journal"
 	"hybridagent/agent/operation/optest"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -149,5 +153,57 @@ func TestBusyWhileARunCannotBeStopped(t *testing.T) {
 	}
 	if err := b.submit(optest.Operation(2)); refusal(err) != busy {
 		t.Errorf("a second operation: %v", err)
+	}
+}
+
+// TestResultThatCannotBeKept takes the journal away just before the end: nobody
+// is told of an end before it is on disk, and the steps are not done again.
+func TestResultThatCannotBeKept(t *testing.T) {
+	dir := t.TempDir()
+	store, err := journal.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, optest.Operation(1).GetId()+".journal")
+	var hide sync.Once
+	store.SetSeam(journal.Seam{After: func(journal.Record) {}, Before: func(record journal.Record) {
+		if record.Kind == journal.Ended {
+			hide.Do(func() {
+				if err := os.Rename(path, path+".hidden"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}})
+	runs := 0
+	step := do(func(context.Context, Run) error { runs++; return nil })
+	e := New(zaptest.NewLogger(t), store, Options{RetryPause: time.Millisecond, Plan: func(*agentv1.Operation) ([]Step, error) { return []Step{step}, nil }})
+	defer e.Close()
+	b := &bench{Engine: e, t: t}
+	if err := b.submit(optest.Operation(1)); err != nil {
+		t.Fatal(err)
+	}
+	seen := errors.New("seen")
+	err = b.Follow(t.Context(), "", func(p *agentv1.OperationProgress) error {
+		if strings.Contains(p.GetMessage(), "cannot end the operation yet: cannot journal ended") && strings.Contains(p.GetMessage(), "free space") {
+			return seen
+		}
+		return nil
+	})
+	if !errors.Is(err, seen) || !b.Busy() {
+		t.Errorf("Follow = %v, busy %v", err, b.Busy())
+	}
+	if err := os.Rename(path+".hidden", path); err != nil {
+		t.Fatal(err)
+	}
+	if end := b.end(""); end.GetState() != succeeded || end.GetMessage() != "every step was done" || runs != 1 {
+		t.Errorf("end = %v after %d runs", end, runs)
+	}
+	j, err := store.Peek(optest.Operation(1).GetId())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result, ended := j.Result(); !ended || !result.Success {
+		t.Errorf("on disk: %+v, %v", result, ended)
 	}
 }

@@ -43,7 +43,7 @@ func (x *execution) perform(ctx context.Context, cause error) {
 	if err != nil && !(x.stopRuns(ctx) && x.undo(ctx, steps)) {
 		return
 	}
-	x.end(failed, err)
+	x.end(ctx, failed, err)
 }
 
 // steps does each step that is not done yet; it returns the name of the one
