@@ -175,6 +175,7 @@ func resultOf(state *os.ProcessState) Result {
 // as the run's, and orphans that came to us since the run began.
 func (d *Direct) end(id string, inherited map[int]bool) error {
 	deadline := time.Now().Add(killPatience)
+	var told []int
 	for {
 		d.reap()
 		pids, err := runProcesses(id)
@@ -194,7 +195,10 @@ func (d *Direct) end(id string, inherited map[int]bool) error {
 				return fmt.Errorf("cannot kill process %d of run %s: %w", pid, id, err)
 			}
 		}
-		d.log.Info("killed processes of a run", zap.String("run", id), zap.Ints("pids", pids))
+		if !slices.Equal(pids, told) {
+			told = pids
+			d.log.Info("killed processes of a run", zap.String("run", id), zap.Ints("pids", pids))
+		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("cannot end run %s: processes %v do not die; they may hang in the kernel: reboot the host", id, pids)
 		}

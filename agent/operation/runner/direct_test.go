@@ -225,3 +225,60 @@ func TestLongLinesAreCut(t *testing.T) {
 		t.Errorf("%d lines", len(lines))
 	}
 }
+
+// TestOutputIsBounded writes as a program that says too much does, through the
+// file that the direct runner gives it.
+func TestOutputIsBounded(t *testing.T) {
+	out, err := createOutput(t.TempDir(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow, err := openOutput(filepath.Dir(out.path), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := []byte(strings.Repeat(strings.Repeat("x", 1<<10)+"\n", 512))
+	var lines []string
+	onLine := func(line string) { lines = append(lines, line) }
+	size := func() int64 {
+		info, err := os.Stat(out.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	for written := 0; written < 3*maxOutput; written += len(block) {
+		if _, err := out.file.Write(block); err != nil {
+			t.Fatal(err)
+		}
+		if err := follow.read(onLine); err != nil {
+			t.Fatal(err)
+		}
+		if got := size(); got > maxOutput+int64(len(block)) {
+			t.Fatalf("the output has %d bytes", got)
+		}
+	}
+	if len(lines) < 3*maxOutput/1025 {
+		t.Errorf("%d lines were read", len(lines))
+	}
+	// Faster than it is read: what is lost is told.
+	for range 2 * maxOutput / len(block) {
+		if _, err := out.file.Write(block); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines = nil
+	if err := follow.read(onLine); err != nil {
+		t.Fatal(err)
+	}
+	if got := size(); got != 0 || len(lines) > 2*maxRead/1025 || !strings.Contains(lines[len(lines)-1], "written too fast to be kept") {
+		t.Errorf("the output has %d bytes, %d lines were read, the last %q", got, len(lines), lines[len(lines)-1])
+	}
+	if _, err := out.file.WriteString("the end"); err != nil {
+		t.Fatal(err)
+	}
+	lines = nil
+	if err := errors.Join(follow.finish(onLine, true), out.close()); err != nil || strings.Join(lines, "|") != "the end" {
+		t.Errorf("finish = %v, lines %q", err, lines)
+	}
+}
