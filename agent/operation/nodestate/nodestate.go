@@ -61,8 +61,8 @@ type Reader struct {
 
 	mutex sync.Mutex
 	last  *agentv1.NodeState
-	// unkept is what was logged of a reading that could not be put on disk.
-	unkept string
+	// unkept is set while readings cannot be put on disk.
+	unkept bool
 }
 
 // New returns a reader that starts from the last reading on disk.
@@ -163,18 +163,14 @@ func (r *Reader) local(answer *agentv1.NodeState, state applied.State) {
 }
 
 // keep puts the reading on disk; that it cannot be kept is no reason not to
-// answer. The same failure is logged once.
+// answer. Only the first failure of a row is logged.
 func (r *Reader) keep() {
 	payload, err := proto.Marshal(r.last)
 	if err == nil {
 		err = store.Write(filepath.Join(r.opt.Dir, file), schema, payload)
 	}
-	if err == nil {
-		r.unkept = ""
-		return
-	}
-	if text := err.Error(); text != r.unkept {
-		r.unkept = text
+	if err != nil && !r.unkept {
 		r.opt.Log.Warn("cannot keep the node's state; the next process asks the API sooner", zap.Error(err))
 	}
+	r.unkept = err != nil
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/nodekey"
@@ -78,4 +82,45 @@ func TestHowOftenTheAPIIsAsked(t *testing.T) {
 	b.now = b.now.Add(-time.Hour)
 	b.err = nodeapi.ErrNoKubeconfig
 	b.read(r, 5, false, "NoKubeconfig")
+}
+
+// TestUnkeptStateIsLoggedOnce takes the directory away: readings go on, and the
+// log does not fill.
+func TestUnkeptStateIsLoggedOnce(t *testing.T) {
+	core, logged := observer.New(zap.WarnLevel)
+	b := &bench{t: t, log: zap.New(core), dir: filepath.Join(t.TempDir(), "gone"), now: time.Unix(1_800_000_000, 0)}
+	r := b.reader()
+	for range 3 {
+		b.read(r, 0, false, "NotProvisioned")
+		b.now = b.now.Add(time.Hour)
+	}
+	if logged.Len() != 1 || logged.All()[0].Message != "cannot keep the node's state; the next process asks the API sooner" {
+		t.Errorf("logged: %v", logged.All())
+	}
+}
+
+// TestDamagedRecords checks what is told of a host whose records were damaged.
+func TestDamagedRecords(t *testing.T) {
+	core, logged := observer.New(zap.ErrorLevel)
+	b := &bench{t: t, log: zap.New(core), dir: t.TempDir(), now: time.Unix(1_800_000_000, 0), node: nodeapi.Node{Ready: true, Reason: "KubeletReady"}}
+	if err := applied.WriteState(b.dir, applied.State{NodeDigest: "d", NodeName: "n"}); err != nil {
+		t.Fatal(err)
+	}
+	damage := func(names ...string) {
+		for _, name := range names {
+			if err := os.WriteFile(filepath.Join(b.dir, name), []byte("garbage"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	damage("applied", "node-state")
+	b.read(b.reader(), 1, true, "KubeletReady")
+	damage("applied", "applied.copy", "node-state")
+	state, err := b.reader().Read(t.Context())
+	if err != nil || state.GetAppliedNodeDigest() != "" || !strings.Contains(state.GetMessage(), "hybridctl provision") {
+		t.Errorf("Read = %v, %v", state, err)
+	}
+	if logged.Len() != 2 {
+		t.Errorf("logged: %v", logged.All())
+	}
 }
