@@ -31,7 +31,7 @@ func Acquire(dir string) (*Lock, error) {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("cannot lock %s: process %s uses it; stop that one first, "+
-				"or set another paths.state in the configuration", dir, holder)
+				"or give each of the two a directory of its own", dir, holder)
 		}
 		return nil, fmt.Errorf("cannot lock %s: %w", dir, err)
 	}
