@@ -7,6 +7,7 @@ import (
 
 	"hybridagent/agent/identity"
 	"hybridagent/agent/operation"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
 func registered(f *facts, now time.Time) verdict {
@@ -72,13 +73,20 @@ func operationRunning(f *facts) verdict {
 	return no("Failed", "%s %s failed at %s: %s", kindName(p.GetKind()), p.GetOperationId(), orText(p.GetStep(), "its start"), p.GetMessage())
 }
 
-// doorReason tells a door that answers, busy, from one that does not.
+// doorReason says why an operation waits: a door that is busy, one that could not,
+// one that does not answer, or a clock by which no signature is valid.
 func doorReason(err error) string {
 	var refusal *operation.Refusal
-	if errors.As(err, &refusal) {
-		return "DoorBusy"
+	if !errors.As(err, &refusal) {
+		return "DoorUnreachable"
 	}
-	return "DoorUnreachable"
+	switch refusal.Reason {
+	case agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION:
+		return "ClockWrong"
+	case agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_FAILED:
+		return "DoorFailed"
+	}
+	return "DoorBusy"
 }
 
 func orText(text, fallback string) string {

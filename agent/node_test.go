@@ -10,8 +10,6 @@ import (
 
 	"go.uber.org/zap/zaptest"
 
-	"hybridagent/agent/internal/planetest"
-	"hybridagent/agent/operation"
 	"hybridagent/agent/session"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -209,78 +207,6 @@ func TestDoorThatIsAway(t *testing.T) {
 		synctest.Wait()
 		if f := n.facts(); f.doorErr != nil || !f.state.GetNodeReady() {
 			t.Errorf("after its return: %+v", f)
-		}
-	})
-}
-
-// TestOperationOutlivesItsConnections: hybrid-agent-op restarts in the middle,
-// cannot be reached and is busy for a while, and ends the operation all the same.
-func TestOperationOutlivesItsConnections(t *testing.T) {
-	t.Parallel()
-	plane := planetest.New(t)
-	op := &agentv1.Operation{
-		Id: "aaaaaaaaaaaaaaaaaaaaaaaaaa", HostId: testHost, Kind: agentv1.OperationKind_OPERATION_KIND_PROVISION,
-		Sequence: &agentv1.Sequence{Epoch: 1, Counter: 1}, Node: shop().GetNode(), NodeDigest: shop().GetNodeDigest(), NodeIp: "10.200.0.11",
-	}
-	running := &agentv1.OperationProgress{OperationId: op.GetId(), State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "nodeadm-install"}
-	done := &agentv1.OperationProgress{OperationId: op.GetId(), State: agentv1.OperationState_OPERATION_STATE_SUCCEEDED}
-	type progress = func(*agentv1.OperationProgress)
-	d := &scripted{answers: []func(progress) (*agentv1.OperationProgress, error){
-		func(tell progress) (*agentv1.OperationProgress, error) {
-			tell(running)
-			return nil, operation.ErrInterrupted
-		},
-		func(progress) (*agentv1.OperationProgress, error) { return nil, errors.New("no such socket") },
-		func(progress) (*agentv1.OperationProgress, error) {
-			return nil, operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY, "another runs; submit it again")
-		},
-		func(tell progress) (*agentv1.OperationProgress, error) { tell(done); return done, nil },
-	}}
-	synctest.Test(t, func(t *testing.T) {
-		o := newOperations(zaptest.NewLogger(t), d, session.NewOutbox())
-		pin, _ := operation.ParsePin(plane.Pin())
-		o.trust = func() operation.Trust { return operation.Trust{Pins: []operation.Pin{pin}, HostID: testHost} }
-		// The certificates are of the real clock, the bubble's begins in 2000.
-		o.now = func() time.Time { return plane.Now() }
-		ended := 0
-		o.begin, o.changed, o.ended = func(*agentv1.Operation) error { return nil }, func() {}, func() { ended++ }
-		ctx, cancel := context.WithCancel(t.Context())
-		finished := make(chan error, 1)
-		go func() { finished <- o.Run(ctx) }()
-		synctest.Wait()
-		o.offer(plane.Sign(op))
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if f := o.facts(); f.running || !succeeded(f.progress) || f.doorErr != nil || d.count() != 4 || ended != 1 {
-			t.Errorf("%+v after %d submits", f, d.count())
-		}
-		o.offer(plane.Sign(op)) // the plane missed the end
-		time.Sleep(time.Second)
-		if d.count() != 4 {
-			t.Errorf("an operation that has ended was submitted again")
-		}
-		op.Id = "bbbbbbbbbbbbbbbbbbbbbbbbbb"
-		d.set(func(d *scripted) {
-			d.answers = append(d.answers, func(progress) (*agentv1.OperationProgress, error) {
-				return nil, operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_STALE, "not higher than the last one")
-			})
-		})
-		o.offer(plane.Sign(op))
-		time.Sleep(time.Second)
-		synctest.Wait()
-		f := o.facts()
-		if r := f.refused; f.running || !succeeded(f.progress) || r.GetMessage() != "not higher than the last one" || r.GetOperationId() != op.GetId() ||
-			r.GetState() != agentv1.OperationState_OPERATION_STATE_REFUSED || r.GetKind() != op.GetKind() || r.GetNodeDigest() != op.GetNodeDigest() {
-			t.Errorf("after a refusal: %+v", f)
-		}
-		o.offer(plane.Sign(op)) // the plane missed the refusal
-		time.Sleep(time.Second)
-		if d.count() != 5 {
-			t.Errorf("an operation that was refused was submitted again")
-		}
-		cancel()
-		if err := <-finished; err != nil {
-			t.Errorf("Run returned %v", err)
 		}
 	})
 }

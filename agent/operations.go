@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -107,72 +106,9 @@ func (o *operations) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case env := <-o.queue:
-			o.handle(ctx, env)
-		}
-	}
-}
-
-func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) {
-	op, err := operation.Verify(env, o.trust(), o.now())
-	if err != nil {
-		o.log.Warn("refused an operation", zap.Error(err))
-		// Which operation this was meant to be, nobody can tell: the plane is told
-		// by the condition only.
-		o.change(func(s *operationFacts) { s.refused = o.refusalOf(nil, err) })
-		return
-	}
-	log := o.log.With(zap.String("op_id", op.GetId()))
-	facts := o.facts()
-	for _, last := range []*agentv1.OperationProgress{facts.progress, facts.refused} {
-		if last.GetOperationId() == op.GetId() && operation.Ended(last.GetState()) {
-			o.outbox.SetOperation(last) // the plane missed how it ended
-			return
-		}
-	}
-	if err := o.begin(op); err != nil {
-		log.Error("cannot prepare an operation", zap.Error(err))
-		o.refuse(op, err, facts.progress)
-		return
-	}
-	log.Info("operation begins", zap.String("kind", kindName(op.GetKind())))
-	o.change(func(s *operationFacts) {
-		o.before = s.progress
-		*s = operationFacts{running: true}
-	})
-	o.follow(ctx, op, env)
-}
-
-// follow drives one operation to its end: submitted if there is an envelope, else
-// attached to. It goes on through restarts of hybrid-agent-op, and for as long as
-// root is busy with another.
-func (o *operations) follow(ctx context.Context, op *agentv1.Operation, env *agentv1.SignedOperation) {
-	id := op.GetId()
-	backoff := session.Backoff{First: time.Second, Cap: 10 * time.Second}
-	told := ""
-	for ctx.Err() == nil {
-		end, err := o.once(ctx, id, env)
-		var refusal *operation.Refusal
-		switch {
-		case err == nil:
-			o.finish(end)
-			return
-		case ctx.Err() != nil:
-			return
-		case errors.As(err, &refusal) && refusal.Reason != agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY:
-			o.refused(op, refusal)
-			return
-		case errors.Is(err, operation.ErrInterrupted):
-			o.log.Info("hybrid-agent-op closed the connection, attaching again", zap.String("op_id", id))
-		default:
-			if err.Error() == told {
-				break // it was told, and nothing has changed
+			for env != nil {
+				env = o.handle(ctx, env)
 			}
-			told = err.Error()
-			o.change(func(s *operationFacts) { s.doorErr = err })
-			o.log.Warn("cannot follow an operation; trying on", zap.String("op_id", id), zap.Error(err))
-		}
-		if !pause(ctx, 100*time.Millisecond+backoff.Next()) {
-			return
 		}
 	}
 }

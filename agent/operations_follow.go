@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"hybridagent/agent/operation"
+	"hybridagent/agent/session"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+func newOperationBackoff() session.Backoff {
+	return session.Backoff{First: time.Second, Cap: 10 * time.Second}
+}
+
+// passes says whether an operation may be taken later although it is not now: root
+// is busy or could not, or the clock is off. Nothing else about a signed operation
+// changes by waiting.
+func passes(err error) bool {
+	var refusal *operation.Refusal
+	if !errors.As(err, &refusal) {
+		return true
+	}
+	switch refusal.Reason {
+	case agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY,
+		agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_FAILED,
+		agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION:
+		return true
+	}
+	return false
+}
+
+// handle runs an operation to its end, or until the plane has sent another instead,
+// which it returns.
+func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) *agentv1.SignedOperation {
+	backoff := newOperationBackoff()
+	for {
+		op, err := o.prepare(env)
+		switch {
+		case err == nil && op == nil:
+			return nil
+		case err == nil:
+			return o.follow(ctx, op, env)
+		case !passes(err):
+			o.log.Warn("refused an operation", zap.Error(err))
+			// Which operation this was meant to be, nobody can tell: the plane is told
+			// by the condition only.
+			o.change(func(s *operationFacts) { s.refused, s.doorErr = o.refusalOf(nil, err), nil })
+			return nil
+		}
+		o.waiting("", err)
+		if newer, on := o.pause(ctx, 100*time.Millisecond+backoff.Next(), env); !on {
+			return newer
+		}
+	}
+}
+
+// prepare verifies an operation and keeps what is needed after its end; nil where
+// there is nothing to do.
+func (o *operations) prepare(env *agentv1.SignedOperation) (*agentv1.Operation, error) {
+	op, err := operation.Verify(env, o.trust(), o.now())
+	if err != nil {
+		return nil, err
+	}
+	facts := o.facts()
+	for _, last := range []*agentv1.OperationProgress{facts.progress, facts.refused} {
+		if last.GetOperationId() == op.GetId() && operation.Ended(last.GetState()) {
+			o.outbox.SetOperation(last) // the plane missed how it ended
+			o.change(func(s *operationFacts) { s.doorErr = nil })
+			return nil, nil
+		}
+	}
+	if err := o.begin(op); err != nil {
+		return nil, err
+	}
+	o.log.Info("operation begins", zap.String("op_id", op.GetId()), zap.String("kind", kindName(op.GetKind())))
+	o.change(func(s *operationFacts) {
+		o.before = s.progress
+		*s = operationFacts{running: true}
+	})
+	return op, nil
+}
+
+// follow drives one operation to its end: submitted if there is an envelope, else
+// attached to. It goes on through restarts of hybrid-agent-op, and for as long as
+// root does not take it for a reason that passes; in that case another one from the
+// plane takes its place, and is returned.
+func (o *operations) follow(ctx context.Context, op *agentv1.Operation, env *agentv1.SignedOperation) *agentv1.SignedOperation {
+	id := op.GetId()
+	backoff := newOperationBackoff()
+	for ctx.Err() == nil {
+		end, err := o.once(ctx, id, env)
+		var refusal *operation.Refusal
+		switch refused := errors.As(err, &refusal); {
+		case err == nil:
+			o.finish(end)
+			return nil
+		case ctx.Err() != nil:
+			return nil
+		case refused && !(passes(err) && (env != nil || refusal.Reason == agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY)):
+			o.refused(op, refusal)
+			return nil
+		case errors.Is(err, operation.ErrInterrupted):
+			o.log.Info("hybrid-agent-op closed the connection, attaching again", zap.String("op_id", id))
+		default:
+			o.waiting(id, err)
+		}
+		var replaceable *agentv1.SignedOperation
+		if o.facts().progress.GetOperationId() != id {
+			replaceable = env // root has not begun with it
+		}
+		if newer, on := o.pause(ctx, 100*time.Millisecond+backoff.Next(), replaceable); !on {
+			o.change(func(s *operationFacts) {
+				if newer != nil {
+					*s = operationFacts{progress: o.before}
+				}
+			})
+			return newer
+		}
+	}
+	return nil
+}
+
+// waiting tells why an operation is not taken now, once for each reason.
+func (o *operations) waiting(id string, err error) {
+	if sameTrouble(o.facts().doorErr, err) {
+		return
+	}
+	o.change(func(s *operationFacts) { s.doorErr = err })
+	o.log.Warn("an operation is not taken now; trying on", zap.String("op_id", id), zap.Error(err))
+}
+
+// sameTrouble compares errors as far as people care: what is said of a clock
+// changes with the clock.
+func sameTrouble(a, b error) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	const clock = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION
+	var x, y *operation.Refusal
+	if errors.As(a, &x) && errors.As(b, &y) && x.Reason == clock && y.Reason == clock {
+		return true
+	}
+	return a.Error() == b.Error()
+}
+
+// pause waits. It ends early, and says not to go on, where ctx ends, or another
+// operation came in place of env; nil: none may.
+func (o *operations) pause(ctx context.Context, wait time.Duration, env *agentv1.SignedOperation) (newer *agentv1.SignedOperation, on bool) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	queue := o.queue
+	if env == nil {
+		queue = nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, false
+		case <-timer.C:
+			return nil, true
+		case newer := <-queue:
+			if !bytes.Equal(newer.GetOperation(), env.GetOperation()) {
+				o.log.Info("the plane sent another operation; leaving the one that is not taken")
+				return newer, false
+			}
+		}
+	}
+}
