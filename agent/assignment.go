@@ -74,7 +74,7 @@ func checkAssignment(update *agentv1.AssignmentUpdate, hostID string) (*assignme
 	}
 	sum := sha256.Sum256(update.GetAssignment())
 	if have := hex.EncodeToString(sum[:]); have != update.GetDigest() {
-		c.refuse("digest", "%q, but the bytes that came have %q; the plane sends it again", update.GetDigest(), have)
+		c.refuse("digest", "%q, but the bytes that came have %q; the plane sends it again", brief(update.GetDigest(), maxShown), have)
 		return nil, c.refusals
 	}
 	msg := &agentv1.Assignment{}
@@ -83,10 +83,13 @@ func checkAssignment(update *agentv1.AssignmentUpdate, hostID string) (*assignme
 		return nil, c.refusals
 	}
 	if hostID != "" && msg.GetHostId() != hostID {
-		c.refuse("host_id", "%q is another host; this is %q", msg.GetHostId(), hostID)
+		c.refuse("host_id", "%q is another host; this is %q", brief(msg.GetHostId(), maxHostID), hostID)
+	} else {
+		c.bytes("host_id", msg.GetHostId(), maxHostID)
 	}
 	a := &assignment{update: update, msg: msg}
 	if msg.GetPool() != "" {
+		c.bytes("pool", msg.GetPool(), maxPool)
 		a.network = c.network(msg)
 		c.architecture(msg.GetArchitecture())
 		c.probes(msg.GetProbes())
@@ -143,7 +146,7 @@ func (c *checker) network(msg *agentv1.Assignment) network {
 		pods = append(pods, c.cidrs("network.service_cidr", []string{service}, false)...)
 	}
 	c.disjoint(n.vpcCIDRs, append(pods, n.nodeCIDRs...))
-	if c.atMost("network.vpn_servers", len(spec.GetVpnServers()), maxVPNServers) {
+	if c.each("network.vpn_servers", spec.GetVpnServers(), maxVPNServers, maxAddrText) {
 		for i, text := range spec.GetVpnServers() {
 			addr, err := netip.ParseAddr(text)
 			if err != nil || !addr.Is4() || addr.IsMulticast() || addr.IsUnspecified() || addr.IsLoopback() {
@@ -166,7 +169,7 @@ func (c *checker) selector(nic *agentv1.NICSelector) netcfg.Selector {
 	if len(s.Name) > maxInterfaceName {
 		c.refuse("network.nic.name", "%d bytes, at most %d fit an interface name", len(s.Name), maxInterfaceName)
 	}
-	if _, err := net.ParseMAC(s.MAC); s.MAC != "" && err != nil {
+	if _, err := net.ParseMAC(s.MAC); c.bytes("network.nic.mac", s.MAC, maxMACText) && s.MAC != "" && err != nil {
 		c.refuse("network.nic.mac", "%q is no MAC address; correct the host's NIC in the NodePool", s.MAC)
 	}
 	return s
@@ -176,7 +179,7 @@ func (c *checker) cidrs(field string, texts []string, required bool) []netip.Pre
 	if required && len(texts) == 0 {
 		c.refuse(field, "none is given, at least one is needed; correct the HybridCluster")
 	}
-	if !c.atMost(field, len(texts), maxCIDRs) {
+	if !c.each(field, texts, maxCIDRs, maxCIDRText) {
 		return nil
 	}
 	out := make([]netip.Prefix, 0, len(texts))

@@ -13,10 +13,11 @@ import (
 )
 
 func (c *checker) probes(spec *agentv1.ProbeSpec) {
-	if endpoint := spec.GetApiEndpoint(); endpoint != "" && !isHostPort(endpoint) {
+	endpoint := spec.GetApiEndpoint()
+	if fits := c.bytes("probes.api_endpoint", endpoint, maxEndpoint); fits && endpoint != "" && !isHostPort(endpoint) {
 		c.refuse("probes.api_endpoint", "%q is not host:port; correct the HybridCluster", endpoint)
 	}
-	if c.atMost("probes.targets", len(spec.GetTargets()), maxProbeTargets) {
+	if c.each("probes.targets", spec.GetTargets(), maxProbeTargets, maxEndpoint) {
 		for i, target := range spec.GetTargets() {
 			if addr, err := netip.ParseAddr(target); (err != nil || !addr.Is4()) && !isHostPort(target) {
 				c.refuse(fmt.Sprintf("probes.targets[%d]", i), "%q is neither an IPv4 address nor host:port; correct the HybridCluster", target)
@@ -55,7 +56,7 @@ func isHost(host string) bool {
 }
 
 func (c *checker) time(spec *agentv1.TimeSpec) {
-	if !c.atMost("time.ntp_servers", len(spec.GetNtpServers()), maxNTPServers) {
+	if !c.each("time.ntp_servers", spec.GetNtpServers(), maxNTPServers, maxEndpoint) {
 		return
 	}
 	for i, server := range spec.GetNtpServers() {
@@ -74,29 +75,15 @@ func (c *checker) node(msg *agentv1.Assignment) {
 		return
 	}
 	if !isDigest(msg.GetNodeDigest()) {
-		c.refuse("node_digest", "%q is not 64 hexadecimal digits", msg.GetNodeDigest())
+		c.refuse("node_digest", "%q is not 64 hexadecimal digits", brief(msg.GetNodeDigest(), maxShown))
 	}
 	if !isVersion(node.GetKubernetesVersion()) {
-		c.refuse("node.kubernetes_version", "%q is not major.minor.patch; correct the HybridProfile", node.GetKubernetesVersion())
+		c.refuse("node.kubernetes_version", "%q is not major.minor.patch; correct the HybridProfile", brief(node.GetKubernetesVersion(), maxShown))
 	}
-	c.atMost("labels", len(msg.GetLabels()), maxLabels)
-	if c.atMost("taints", len(msg.GetTaints()), maxLabels) {
-		for i, taint := range msg.GetTaints() {
-			if !slices.Contains([]string{"NoSchedule", "PreferNoSchedule", "NoExecute"}, taint.GetEffect()) {
-				c.refuse(fmt.Sprintf("taints[%d].effect", i), "%q is none of NoSchedule, PreferNoSchedule, NoExecute; correct the NodePool", taint.GetEffect())
-			}
-		}
-	}
-	switch access := node.GetAccess().GetMethod().(type) {
-	case *agentv1.AccessManagement_IamRolesAnywhere:
-		if name := access.IamRolesAnywhere.GetNodeName(); !isDNSLabel(name) {
-			c.refuse("node.access.iam_roles_anywhere.node_name",
-				"%q is no lowercase DNS label of at most 63 characters; set host.name in the host's config.yaml to one", name)
-		}
-	case *agentv1.AccessManagement_Ssm:
-	default:
-		c.refuse("node.access", "neither Systems Manager nor IAM Roles Anywhere is set; correct the HybridCluster")
-	}
+	c.labels("labels", msg.GetLabels())
+	c.taints("taints", msg.GetTaints())
+	c.nodeBounds(node)
+	c.access(node.GetAccess())
 }
 
 // The three below are on the way from a push to the kernel, where compiling a

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,16 @@ func TestCheckAssignment(t *testing.T) {
 		foreign = agentv1.Architecture_ARCHITECTURE_AMD64
 	}
 	many := func(n int, text string) []string { return strings.Split(strings.Repeat(text+" ", n)+text, " ")[:n] }
+	long := func(n int) string { return strings.Repeat("x", n) }
+	labels := func(n int) map[string]string {
+		all := map[string]string{}
+		for i := range n {
+			all["key"+strconv.Itoa(i)] = "value"
+		}
+		return all
+	}
+	taint := func() *agentv1.Taint { return &agentv1.Taint{Key: "k", Effect: "NoExecute"} }
+	taints := func(n int, one *agentv1.Taint) []*agentv1.Taint { return slices.Repeat([]*agentv1.Taint{one}, n) }
 	for name, tc := range map[string]struct {
 		change func(*agentv1.Assignment)
 		want   map[string]string // field → words of the reason; empty: accepted
@@ -49,7 +61,47 @@ func TestCheckAssignment(t *testing.T) {
 		"taint":            {func(a *agentv1.Assignment) { a.Taints = []*agentv1.Taint{{Key: "x", Effect: "Never"}} }, map[string]string{"taints[0].effect": "Never"}},
 		"node name":        {func(a *agentv1.Assignment) { a.Node.Access.GetIamRolesAnywhere().NodeName = "Edge_1" }, map[string]string{"node.access.iam_roles_anywhere.node_name": "host.name"}},
 		"no access":        {func(a *agentv1.Assignment) { a.Node.Access = nil }, map[string]string{"node.access": "neither"}},
-		"two at once":      {func(a *agentv1.Assignment) { a.NodeDigest, a.HostId = "x", "y" }, map[string]string{"node_digest": "64", "host_id": "another host"}},
+		"17 VPC CIDRs":     {func(a *agentv1.Assignment) { a.Network.VpcCidrs = many(17, "10.100.0.0/16") }, map[string]string{"network.vpc_cidrs": "at most 16"}},
+		"17 node CIDRs":    {func(a *agentv1.Assignment) { a.Network.RemoteNodeCidrs = many(17, "10.200.0.0/16") }, map[string]string{"network.remote_node_cidrs": "at most 16"}},
+		"17 pod CIDRs":     {func(a *agentv1.Assignment) { a.Network.RemotePodCidrs = many(17, "192.168.0.0/16") }, map[string]string{"network.remote_pod_cidrs": "at most 16"}},
+		"17 targets":       {func(a *agentv1.Assignment) { a.Probes.Targets = many(17, "10.100.0.1") }, map[string]string{"probes.targets": "at most 16"}},
+		"long CIDR":        {func(a *agentv1.Assignment) { a.Network.VpcCidrs = []string{long(19)} }, map[string]string{"network.vpc_cidrs[0]": "at most 18"}},
+		"long VPN server":  {func(a *agentv1.Assignment) { a.Network.VpnServers = []string{long(16)} }, map[string]string{"network.vpn_servers[0]": "at most 15"}},
+		"long MAC":         {func(a *agentv1.Assignment) { a.Network.Nic = &agentv1.NICSelector{Mac: long(65)} }, map[string]string{"network.nic.mac": "at most 64"}},
+		"long pool":        {func(a *agentv1.Assignment) { a.Pool = long(64) }, map[string]string{"pool": "at most 63"}},
+		"long endpoint":    {func(a *agentv1.Assignment) { a.Probes.ApiEndpoint = long(260) }, map[string]string{"probes.api_endpoint": "at most 259"}},
+		"long target":      {func(a *agentv1.Assignment) { a.Probes.Targets = []string{long(260)} }, map[string]string{"probes.targets[0]": "at most 259"}},
+		"long NTP server":  {func(a *agentv1.Assignment) { a.Time.NtpServers = []string{long(260)} }, map[string]string{"time.ntp_servers[0]": "at most 259"}},
+		"65 labels":        {func(a *agentv1.Assignment) { a.Labels = labels(65) }, map[string]string{"labels": "at most 64"}},
+		"64 labels":        {func(a *agentv1.Assignment) { a.Labels = labels(64) }, nil},
+		"long label key":   {func(a *agentv1.Assignment) { a.Labels = map[string]string{long(318): ""} }, map[string]string{"labels": "at most 317"}},
+		"long label":       {func(a *agentv1.Assignment) { a.Labels = map[string]string{"site": long(64)} }, map[string]string{"labels[site]": "at most 63"}},
+		"65 taints":        {func(a *agentv1.Assignment) { a.Taints = taints(65, taint()) }, map[string]string{"taints": "at most 64"}},
+		"long taint key": {func(a *agentv1.Assignment) {
+			a.Taints = taints(1, &agentv1.Taint{Key: long(318), Effect: "NoSchedule"})
+		}, map[string]string{"taints[0].key": "at most 317"}},
+		"long taint value": {func(a *agentv1.Assignment) {
+			a.Taints = taints(1, &agentv1.Taint{Key: "k", Value: long(64), Effect: "NoSchedule"})
+		}, map[string]string{"taints[0].value": "at most 63"}},
+		"registration": {func(a *agentv1.Assignment) {
+			a.Node.RegistrationLabels, a.Node.RegistrationTaints = labels(65), taints(65, taint())
+		}, map[string]string{"node.registration_labels": "at most 64", "node.registration_taints": "at most 64"}},
+		"65 kubelet flags": {func(a *agentv1.Assignment) { a.Node.KubeletFlags = many(65, "--v=2") }, map[string]string{"node.kubelet_flags": "at most 64"}},
+		"two words":        {func(a *agentv1.Assignment) { a.Node.KubeletFlags = []string{"--v=2", "--v=2 --node-ip=1"} }, map[string]string{"node.kubelet_flags[1]": "one word"}},
+		"no flag":          {func(a *agentv1.Assignment) { a.Node.KubeletFlags = []string{"v=2"} }, map[string]string{"node.kubelet_flags[0]": "one word"}},
+		"own flag":         {func(a *agentv1.Assignment) { a.Node.KubeletFlags = []string{"--node-ip=10.0.0.1"} }, map[string]string{"node.kubelet_flags[0]": "set by the agent"}},
+		"long flag":        {func(a *agentv1.Assignment) { a.Node.KubeletFlags = []string{"--a=" + long(1024)} }, map[string]string{"node.kubelet_flags[0]": "at most 1024"}},
+		"kubelet config":   {func(a *agentv1.Assignment) { a.Node.KubeletConfigJson = []byte(long(64<<10 + 1)) }, map[string]string{"node.kubelet_config_json": "at most 65536"}},
+		"runtime config":   {func(a *agentv1.Assignment) { a.Node.ContainerdConfig = long(64<<10 + 1) }, map[string]string{"node.containerd_config": "at most 65536"}},
+		"greatest configs": {func(a *agentv1.Assignment) {
+			a.Node.ContainerdConfig, a.Node.KubeletConfigJson = long(64<<10), []byte(long(64<<10))
+		}, nil},
+		"long cluster": {func(a *agentv1.Assignment) { a.Node.ClusterName = long(101) }, map[string]string{"node.cluster_name": "at most 100"}},
+		"no cluster":   {func(a *agentv1.Assignment) { a.Node.ClusterName = "" }, map[string]string{"node.cluster_name": "missing"}},
+		"long region":  {func(a *agentv1.Assignment) { a.Node.Region = long(33) }, map[string]string{"node.region": "at most 32"}},
+		"node's CIDRs": {func(a *agentv1.Assignment) { a.Node.VpcCidrs, a.Node.RemoteNodeCidrs = nil, many(17, "10.200.0.0/16") }, map[string]string{"node.vpc_cidrs": "at least one", "node.remote_node_cidrs": "at most 16"}},
+		"long ARN":     {func(a *agentv1.Assignment) { a.Node.Access.GetIamRolesAnywhere().RoleArn = long(1012) }, map[string]string{"node.access.iam_roles_anywhere.role_arn": "at most 1011"}},
+		"two at once":  {func(a *agentv1.Assignment) { a.NodeDigest, a.HostId = "x", "y" }, map[string]string{"node_digest": "64", "host_id": "another host"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
