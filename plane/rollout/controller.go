@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,13 +64,33 @@ func New(ctx context.Context, cfg Config) (*Controller, error) {
 		return nil, err
 	}
 	for _, e := range entries {
+		id := strings.TrimPrefix(e.Key, recordPrefix)
 		r, err := decodeRecord(c.cfg.Store, e)
 		if err != nil {
-			return nil, err
+			r = c.replace(ctx, id, e, err)
 		}
-		c.records[e.Key[len(recordPrefix):]] = r
+		c.records[id] = r
 	}
 	return c, nil
+}
+
+// replace sets a record aside that cannot be read, and answers one in its place
+// whose sequence is above any that was signed: counters count operations, and no
+// host has had one in each second since 1970.
+func (c *Controller) replace(ctx context.Context, id string, e store.Entry, why error) *record {
+	r := &record{Epoch: c.epoch, Counter: uint64(c.cfg.Now().Unix()), revision: e.Revision}
+	write, err := r.write(c.cfg.Store, id)
+	if err == nil {
+		err = c.cfg.Store.SetAside(ctx, e, write)
+	}
+	if err == nil {
+		var now store.Entry
+		now, err = c.cfg.Store.Get(ctx, e.Key)
+		r.revision = now.Revision
+	}
+	c.cfg.Log.Error("operations of a host cannot be read and are set aside; its next one is signed as if there had been none",
+		zap.String("host_id", id), zap.String("key", e.Key), zap.String("moved_to", store.AsidePrefix+e.Key), zap.Error(errors.Join(why, err)))
+	return r
 }
 
 // readEpoch answers the plane's epoch, 1 for a new plane.

@@ -30,6 +30,15 @@ type Guard struct {
 	Key string
 	// Revision wanted; 0: the key must not exist.
 	Revision int64
+	// Exists asks only that the key exists; Revision is ignored.
+	Exists bool
+}
+
+func (g Guard) compare() clientv3.Cmp {
+	if g.Exists {
+		return clientv3.Compare(clientv3.ModRevision(root+g.Key), ">", 0)
+	}
+	return clientv3.Compare(clientv3.ModRevision(root+g.Key), "=", g.Revision)
 }
 
 // Write is one change of a commit.
@@ -89,7 +98,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]Entry, int64, error)
 func (s *Store) Commit(ctx context.Context, guards []Guard, writes []Write) (int64, error) {
 	cmps := make([]clientv3.Cmp, 0, len(guards))
 	for _, g := range guards {
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(root+g.Key), "=", g.Revision))
+		cmps = append(cmps, g.compare())
 	}
 	ops := make([]clientv3.Op, 0, len(writes))
 	for _, w := range writes {
