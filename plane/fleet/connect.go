@@ -41,7 +41,9 @@ func (f *Fleet) Connect(stream grpc.BidiStreamingServer[agentv1.AgentMessage, ag
 		f.cfg.Log.Warn("host is refused", zap.String("host_id", hello.GetHostId()), zap.Error(err))
 		return err
 	}
-	f.attach(h, s, hello)
+	if err := f.attach(h, s, hello); err != nil {
+		return err
+	}
 	f.cfg.Log.Info("host is connected", zap.String("host_id", h.id), zap.Uint64("generation", hello.GetGeneration()))
 	defer f.detach(h, s)
 	for {
@@ -98,7 +100,10 @@ func (f *Fleet) admit(ctx context.Context, hello *agentv1.Hello) (*host, error) 
 	if err != nil {
 		return nil, err
 	}
-	h := f.add(id)
+	h, err := f.known(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.enrolment = who.EnrolledAt
@@ -113,9 +118,9 @@ func (f *Fleet) recognize(ctx context.Context, id, key string, fp *agentv1.Hardw
 		case err != nil:
 			return identity{}, status.Errorf(codes.Unavailable, "the plane cannot read the host's identity: %v", err)
 		case rev == 0:
-			return identity{}, status.Errorf(codes.PermissionDenied, "host %q was removed from the plane; enrol it again to bring it back", id)
+			return identity{}, wasRemoved(id)
 		case !slices.Contains(who.Keys, key):
-			return identity{}, status.Errorf(codes.PermissionDenied, "the certificate of host %q was replaced by a newer enrolment; enrol again", id)
+			return identity{}, status.Errorf(codes.PermissionDenied, "the certificate of host %q was replaced by a newer enrolment; %s", id, enrolAgain)
 		case !who.sameMachine(fp):
 			return identity{}, status.Errorf(codes.PermissionDenied,
 				"host ID %q belongs to another machine (product UUID %s): this one is a clone; give it a host ID of its own and enrol it", id, orNone(who.ProductUUID))
@@ -149,11 +154,15 @@ func orNone(s string) string {
 	return s
 }
 
-// attach makes the stream the host's only one and says welcome.
-func (f *Fleet) attach(h *host, s *session, hello *agentv1.Hello) {
+// attach makes the stream the host's only one and says welcome. It fails for a
+// host that was removed since it was admitted.
+func (f *Fleet) attach(h *host, s *session, hello *agentv1.Hello) error {
 	now := f.cfg.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.removed {
+		return wasRemoved(h.id)
+	}
 	if old := h.session; old != nil {
 		old.goodbye("replaced by a newer stream of the same host")
 	}
@@ -175,6 +184,7 @@ func (f *Fleet) attach(h *host, s *session, hello *agentv1.Hello) {
 	}
 	f.unsaved.add(h.id)
 	f.changed.add(h.id)
+	return nil
 }
 
 func (f *Fleet) detach(h *host, s *session) {

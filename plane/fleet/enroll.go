@@ -46,8 +46,9 @@ func (f *Fleet) enroll(ctx context.Context, req *agentv1.EnrollRequest) (*agentv
 	if err := checkFingerprint(req.GetFingerprint()); err != nil {
 		return nil, err
 	}
+	var revision int64
 	for range identityTries {
-		err = f.commitEnrolment(ctx, req, key)
+		revision, err = f.commitEnrolment(ctx, req, key)
 		if !errors.Is(err, store.ErrConflict) {
 			break
 		}
@@ -55,33 +56,33 @@ func (f *Fleet) enroll(ctx context.Context, req *agentv1.EnrollRequest) (*agentv
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	f.add(req.GetHostId())
+	f.Seen(ctx, revision)
 	return f.certify(pub, req.GetHostId())
 }
 
 // commitEnrolment uses the token up by one, and makes the host and its identity,
-// all in one commit.
-func (f *Fleet) commitEnrolment(ctx context.Context, req *agentv1.EnrollRequest, key string) error {
+// all in one commit, whose revision it answers; 0: nothing was to be written.
+func (f *Fleet) commitEnrolment(ctx context.Context, req *agentv1.EnrollRequest, key string) (int64, error) {
 	token, err := f.readToken(ctx, req.GetToken())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	who, rev, err := f.readIdentity(ctx, req.GetHostId())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if rev != 0 && !who.sameMachine(req.GetFingerprint()) {
-		return status.Errorf(codes.AlreadyExists,
+		return 0, status.Errorf(codes.AlreadyExists,
 			"host ID %q belongs to another machine (product UUID %s); give this one a host ID of its own (host.name in its configuration), or delete the EdgeHost if that machine is gone",
 			req.GetHostId(), orNone(who.ProductUUID))
 	}
 	// An answer may get lost: the same key with the same token uses nothing up.
 	repeated := rev != 0 && who.Token == token.GetMetadata().GetName() && slices.Contains(who.Keys, key)
 	if err := f.checkToken(token, repeated); err != nil {
-		return err
+		return 0, err
 	}
 	if repeated {
-		return nil
+		return 0, nil
 	}
 	who = identity{Keys: []string{key}, Token: token.GetMetadata().GetName(), EnrolledAt: f.cfg.Now().UnixNano()}
 	who.learn(req.GetFingerprint())
@@ -91,10 +92,9 @@ func (f *Fleet) commitEnrolment(ctx context.Context, req *agentv1.EnrollRequest,
 	}
 	writes, err := f.enrolmentWrites(token, who, req.GetHostId(), rev == 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = f.cfg.Store.Commit(ctx, guards, writes)
-	return err
+	return f.cfg.Store.Commit(ctx, guards, writes)
 }
 
 func (f *Fleet) enrolmentWrites(token *planev1.Resource, who identity, hostID string, fresh bool) ([]store.Write, error) {

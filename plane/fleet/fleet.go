@@ -10,6 +10,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"hybridagent/plane/ca"
 	"hybridagent/plane/compile"
@@ -174,18 +176,38 @@ func (f *Fleet) applyHost(id string, deleted bool, touched map[string]bool) {
 	}
 }
 
-// add makes a host known at once after its enrolment was committed; the watch
-// would a moment later.
-func (f *Fleet) add(id string) *host {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	h := f.hosts[id]
-	if h == nil {
-		h = newHost(id, record{}, f.cfg.Now())
-		f.hosts[id] = h
-		f.compileLocked(h)
+// known answers an enrolled host, and waits for the watch where it has not made
+// the host yet. Only the watch makes hosts: whoever made one from what it read a
+// moment ago could bring back one that was removed since.
+func (f *Fleet) known(ctx context.Context, id string) (*host, error) {
+	if h := f.host(id); h != nil {
+		return h, nil
 	}
-	return h
+	e, err := f.cfg.Store.Get(ctx, store.ResourceKey(kind.Host, id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, wasRemoved(id)
+	}
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	f.Seen(ctx, e.Revision)
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	switch h := f.hosts[id]; {
+	case h != nil:
+		return h, nil
+	case f.revision < e.Revision:
+		return nil, status.Error(codes.Unavailable, "the plane has not caught up with its store; try again")
+	default:
+		return nil, wasRemoved(id)
+	}
+}
+
+// enrolAgain is the way back for a host whose certificate is worth nothing.
+const enrolAgain = "make a token with 'hybridctl token create' and enrol it again"
+
+func wasRemoved(id string) error {
+	return status.Errorf(codes.PermissionDenied, "host %q was removed from the plane; to bring it back %s", id, enrolAgain)
 }
 
 func (f *Fleet) removeLocked(id string) {
@@ -196,8 +218,9 @@ func (f *Fleet) removeLocked(id string) {
 	delete(f.hosts, id)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.removed = true
 	if h.session != nil {
-		h.session.goodbye("the host was removed from the plane; enrol it again to bring it back")
+		h.session.goodbye("the host was removed from the plane; to bring it back " + enrolAgain)
 	}
 }
 

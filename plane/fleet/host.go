@@ -24,6 +24,7 @@ type host struct {
 	mu         sync.Mutex
 	wanted     compile.Output
 	generation uint64
+	removed    bool // from the fleet, for good
 	session    *session
 	streams    uint64 // sessions so far, to tell one from the next
 	enrolment  int64  // identity.EnrolledAt as of the last connect

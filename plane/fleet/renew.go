@@ -33,8 +33,11 @@ func (f *Fleet) RenewCertificate(ctx context.Context, req *agentv1.RenewCertific
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	if rev == 0 || !slices.Contains(who.Keys, held) {
-		return nil, status.Errorf(codes.PermissionDenied, "the certificate of host %q is no longer valid here; enrol again", id)
+	if rev == 0 {
+		return nil, wasRemoved(id)
+	}
+	if !slices.Contains(who.Keys, held) {
+		return nil, status.Errorf(codes.PermissionDenied, "the certificate of host %q was replaced by a newer enrolment; %s", id, enrolAgain)
 	}
 	who.Keys = slices.Compact([]string{key, held})
 	write, err := who.write(id)
