@@ -107,11 +107,15 @@ func (m *machine) awaitCondition(kind, status, reason string) string {
 }
 
 func conditionOf(s *localv1.Status, kind string) *agentv1.Condition {
-	i := slices.IndexFunc(s.GetConditions(), func(c *agentv1.Condition) bool { return c.GetType() == kind })
+	return conditionIn(s.GetConditions(), kind)
+}
+
+func conditionIn(all []*agentv1.Condition, kind string) *agentv1.Condition {
+	i := slices.IndexFunc(all, func(c *agentv1.Condition) bool { return c.GetType() == kind })
 	if i < 0 {
 		return nil
 	}
-	return s.GetConditions()[i]
+	return all[i]
 }
 
 func contains(t *testing.T, text string, parts ...string) {

@@ -46,6 +46,58 @@ func TestDamagedStateIsToldAndHeals(t *testing.T) {
 	}
 }
 
+// TestDamagedMemoryOfTheNodeHeals: what the node was made from, what was being
+// applied, and which NIC was chosen, each come back from what is known elsewhere.
+func TestDamagedMemoryOfTheNodeHeals(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plane, m := joined(t)
+	plane.Assign(1, shop())
+	plane.Await("ACK", answered(1))
+	send := func(letter string) {
+		plane.Send(&agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_Operation{Operation: plane.Sign(provision(letter))}})
+		plane.Await("success", func(m *agentv1.AgentMessage) bool {
+			return succeeded(m.GetOperation()) && strings.HasPrefix(m.GetOperation().GetOperationId(), letter)
+		})
+	}
+	send("o")
+	m.awaitCondition(ConditionRepaveRequired, "false", "UpToDate")
+	files := map[string]string{}
+	for _, name := range []string{ProvisionedFile, pendingFile, nicFile} {
+		file := filepath.Join(m.cfg.Paths.State, name)
+		files[name] = string(must(store.Read(file, cacheSchema))(t))
+	}
+	for i, damage := range []func([]byte) []byte{
+		func([]byte) []byte { return nil },
+		func(b []byte) []byte { return b[:len(b)/2] },
+		func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
+	} {
+		m.stop()
+		for name := range files {
+			file := filepath.Join(m.cfg.Paths.State, name)
+			ok(t, os.WriteFile(file, damage(must(os.ReadFile(file))(t)), 0o600))
+		}
+		m.start()
+		m.awaitCondition(ConditionRoutesInstalled, "true", "Installed")
+		m.awaitCondition(ConditionRepaveRequired, "false", "UpToDate")
+		m.awaitCondition(ConditionRegistered, "true", "Connected")
+		send(string(rune('p' + i)))
+		for name, want := range files {
+			file := filepath.Join(m.cfg.Paths.State, name)
+			if got, err := store.Read(file, cacheSchema); err != nil || string(got) != want {
+				t.Errorf("%s did not heal: %d bytes, want %d; %v", name, len(got), len(want), err)
+			}
+			if _, err := os.Stat(file + ".corrupt-" + strconv.Itoa(i+1)); err != nil {
+				t.Errorf("the damaged %s was not kept for analysis: %v", name, err)
+			}
+		}
+		if got := routes(t); !slices.Equal(got, []string{wantRoute}) {
+			t.Errorf("routes: %v", got)
+		}
+	}
+}
+
 func TestStateOfANewerVersionIsNotOverwritten(t *testing.T) {
 	if !inNamespace(t) {
 		return
