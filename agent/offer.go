@@ -43,11 +43,7 @@ func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *age
 		refusals = c.take(ctx, next)
 	}
 	result := c.answer(update, refusals)
-	if result.GetAccepted() {
-		c.evaluate()
-	} else {
-		c.notify()
-	}
+	c.evaluate()
 	return result
 }
 
