@@ -138,14 +138,14 @@ func (e *Engine) admit(op *agentv1.Operation, signed []byte) (again bool, err er
 	return false, nil
 }
 
-// start runs an operation in the background; with a cause it only brings it to
-// its end as failed.
-func (e *Engine) start(op *agentv1.Operation, j *journal.Journal, cause error) {
+// start runs an operation in the background. An error of before, which may be
+// nil, brings it to its end as failed without a step being done.
+func (e *Engine) start(op *agentv1.Operation, j *journal.Journal, before func(*execution) error) {
 	current := newLive(op, j.Records()[0].At)
 	e.current = current
 	e.tasks.Go(func() {
 		run := &execution{engine: e, op: op, journal: j, live: current, log: e.log.With(zap.String("op_id", op.GetId()))}
-		run.perform(e.work, cause)
+		run.perform(e.work, before)
 		if e.opt.Ended != nil && current.ended() {
 			e.opt.Ended(current.snapshot())
 		}

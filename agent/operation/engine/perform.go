@@ -27,13 +27,13 @@ var errInterrupted = errors.New("interrupted")
 
 // perform does the steps, unless there is a cause not to, and journals the end.
 // When ctx is cancelled, it returns and leaves the rest to the next process.
-func (x *execution) perform(ctx context.Context, cause error) {
+func (x *execution) perform(ctx context.Context, before func(*execution) error) {
 	steps, err := x.engine.opt.Plan(x.op)
+	if before != nil {
+		err = errors.Join(before(x), err)
+	}
 	failed := ""
-	switch {
-	case cause != nil:
-		err = cause
-	case err == nil:
+	if err == nil {
 		failed, err = x.steps(ctx, steps)
 	}
 	if errors.Is(err, errInterrupted) {
@@ -49,11 +49,8 @@ func (x *execution) perform(ctx context.Context, cause error) {
 // steps does each step that is not done yet; it returns the name of the one
 // that failed.
 func (x *execution) steps(ctx context.Context, steps []Step) (string, error) {
-	// The deadline counts from acceptance, by the clock of the wall: time spent
-	// powered off counts as well. A clock that was set back adds nothing.
-	elapsed := max(0, x.engine.opt.Now().Sub(x.journal.Records()[0].At))
 	limit := operation.Deadline(x.op)
-	whole, cancel := context.WithTimeout(ctx, limit-elapsed)
+	whole, cancel := context.WithTimeout(ctx, limit-spent(x.journal.Records(), x.engine.opt.Now(), limit))
 	defer cancel()
 	for _, step := range steps {
 		if x.journal.StepDone(step.Name) && !step.Always {

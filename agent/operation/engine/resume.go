@@ -72,11 +72,13 @@ func (e *Engine) Resume() error {
 		// It still has to be ended in order: nodeadm may be at work for it.
 		known := j.Records()[0].Operation
 		op = &agentv1.Operation{Id: last.ID, Kind: agentv1.OperationKind(known.Kind), NodeDigest: known.NodeDigest}
-		e.start(op, j, fmt.Errorf("operation %s cannot be resumed: %w; submit a new one", last.ID, err))
+		e.start(op, j, func(*execution) error {
+			return fmt.Errorf("operation %s cannot be resumed: %w; submit a new one", last.ID, err)
+		})
 		return nil
 	}
 	e.log.Info("operation resumed", zap.String("op_id", last.ID))
-	e.start(op, j, nil)
+	e.start(op, j, (*execution).resumed)
 	return nil
 }
 

@@ -30,6 +30,9 @@ const (
 	Done Kind = "done"
 	// Failed says that a try of a step failed.
 	Failed Kind = "failed"
+	// Resumed says that a new process takes the operation up, after a crash, a
+	// reboot or a power cut.
+	Resumed Kind = "resumed"
 	// Undo says that a step is about to be undone, Undone that it was.
 	Undo   Kind = "undo"
 	Undone Kind = "undone"
