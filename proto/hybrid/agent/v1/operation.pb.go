@@ -289,8 +289,8 @@ type Operation struct {
 	// host reported it. Root checks that the host owns it and that it lies in
 	// node.remote_node_cidrs. At most 15 bytes.
 	NodeIp string `protobuf:"bytes,7,opt,name=node_ip,json=nodeIp,proto3" json:"node_ip,omitempty"`
-	// How long the operation may take from its first step; default 15 min for
-	// provision, at most 4 h.
+	// How long the host may work on the operation; default 15 min for provision,
+	// at most 4 h. Time without power does not count.
 	Deadline *durationpb.Duration `protobuf:"bytes,8,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// When the plane signed it, by the plane's clock.
 	SignedAt      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
