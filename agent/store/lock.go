@@ -35,13 +35,12 @@ func Acquire(dir string) (*Lock, error) {
 		}
 		return nil, fmt.Errorf("cannot lock %s: %w", dir, err)
 	}
-	pid := []byte(strconv.Itoa(os.Getpid()) + "\n")
-	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt(pid, 0)
-		if err != nil && !errors.Is(err, unix.ENOSPC) {
-			_ = f.Close()
-			return nil, fmt.Errorf("cannot lock %s: %w", dir, err)
-		}
+	// Always as long, so that it takes the former one's place: shortening the
+	// file would cost a start that counts microseconds a change of its blocks.
+	pid := fmt.Appendf(nil, "%-10d\n", os.Getpid())
+	if _, err := f.WriteAt(pid, 0); err != nil && !errors.Is(err, unix.ENOSPC) {
+		_ = f.Close()
+		return nil, fmt.Errorf("cannot lock %s: %w", dir, err)
 	}
 	return &Lock{file: f}, nil
 }
