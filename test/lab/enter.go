@@ -14,11 +14,24 @@ type spaces struct{ net, uts, pid, mnt string }
 // do runs fn on a thread of its own inside the namespaces. The thread is never unlocked, so it ends with fn and no other goroutine ever
 // runs in the wrong namespace. A process namespace applies to the processes that fn starts, not to the thread.
 func (s spaces) do(fn func() error) error {
+	return onThreadOfItsOwn(func() error {
+		if err := s.enter(); err != nil {
+			return err
+		}
+		return fn()
+	})
+}
+
+// onThreadOfItsOwn runs fn on a thread that ends with it. That can't be the process's first one: Go parks it instead of ending it, so
+// that the process would stay in the namespace for good and be seen there, since /proc/PID shows the first thread's.
+func onThreadOfItsOwn(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		if err := s.enter(); err != nil {
-			done <- err
+		if unix.Gettid() == unix.Getpid() {
+			// While this goroutine holds the first thread, the next one gets another.
+			defer runtime.UnlockOSThread()
+			done <- onThreadOfItsOwn(fn)
 			return
 		}
 		done <- fn()

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -155,17 +154,13 @@ func makeNetNS(path string) error {
 	if err := os.WriteFile(path, nil, 0o444); err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	return onThreadOfItsOwn(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
+			return err
 		}
 		own := fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())
-		done <- unix.Mount(own, path, "", unix.MS_BIND, "")
-	}()
-	return <-done
+		return unix.Mount(own, path, "", unix.MS_BIND, "")
+	})
 }
 
 // writeMarker leaves the file by which the stand-ins know that they run in a lab.
