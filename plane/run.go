@@ -151,7 +151,8 @@ func serve(ctx context.Context, cfg Config, srv *grpc.Server, lis net.Listener, 
 		return nil
 	})
 	g.Go(func() error {
-		if err := srv.Serve(lis); err != nil {
+		// A plane that is told to stop before it serves was not kept from serving.
+		if err := srv.Serve(lis); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			return fmt.Errorf("cannot serve on %s: %w", info.Listen, err)
 		}
 		return nil
