@@ -20,7 +20,7 @@ import (
 
 // routeKeeper is the kernel's side: netcfg.Keeper.
 type routeKeeper interface {
-	Set(ctx context.Context, want []netcfg.Route) (netcfg.Achieved, error)
+	Set(ctx context.Context, want netcfg.Desired) (netcfg.Achieved, error)
 	Status() netcfg.KeeperStatus
 }
 

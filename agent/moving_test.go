@@ -19,7 +19,7 @@ type heldKeeper struct {
 	free chan struct{}
 }
 
-func (k *heldKeeper) Set(context.Context, []netcfg.Route) (netcfg.Achieved, error) {
+func (k *heldKeeper) Set(context.Context, netcfg.Desired) (netcfg.Achieved, error) {
 	<-k.free
 	return netcfg.Achieved{}, nil
 }

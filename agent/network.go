@@ -84,20 +84,16 @@ func (c *core) judge(n network) (netResult, []netcfg.Route) {
 	if len(n.vpcCIDRs) > 0 && result.selectErr != nil {
 		return result, nil
 	}
-	intent := netcfg.RouteIntent{VPCCIDRs: n.vpcCIDRs}
-	if len(n.vpnServers) > 0 {
-		intent.VPNServer = n.vpnServers[0]
-	}
-	result.vpnServer, result.notRequired = intent.VPNServer, intent.NotRequired()
-	routes, err := netcfg.PlanRoutes(c.inv, result.selection, intent)
-	result.planErr = err
-	return result, routes
+	intent := netcfg.RouteIntent{VPCCIDRs: n.vpcCIDRs, VPNServers: n.vpnServers}
+	plan, err := netcfg.PlanRoutes(c.inv, result.selection, intent)
+	result.vpnServer, result.notRequired, result.planErr = plan.Active, intent.NotRequired(), err
+	return result, plan.Routes
 }
 
 func (c *core) setRoutes(ctx context.Context, routes []netcfg.Route) error {
 	ctx, cancel := context.WithTimeout(ctx, setTimeout)
 	defer cancel()
-	_, err := c.keeper.Set(ctx, routes)
+	_, err := c.keeper.Set(ctx, netcfg.Desired{Routes: routes})
 	c.wanted = routes
 	return err
 }

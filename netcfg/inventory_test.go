@@ -88,14 +88,14 @@ func TestSelectAndPlanFromTheKernel(t *testing.T) {
 		Selector: Selector{Auto: true}, VPNServers: addresses(server), RemoteNodeCIDRs: prefixes("10.200.0.0/16"),
 	})
 	must(t, err)
-	routes, err := PlanRoutes(inv, sel, RouteIntent{VPCCIDRs: prefixes(vpc), VPNServer: netip.MustParseAddr(server)})
+	plan, err := PlanRoutes(inv, sel, RouteIntent{VPCCIDRs: prefixes(vpc), VPNServers: addresses(server)})
 	must(t, err)
-	if want := []Route{ours(lan, vpc, server, nodeIP)}; !slices.Equal(routes, want) {
-		t.Fatalf("planned %v", routes)
+	if want := []Route{ours(lan, vpc, server, nodeIP)}; !slices.Equal(plan.Routes, want) {
+		t.Fatalf("planned %v", plan.Routes)
 	}
 	k := startKeeper(t, goIn, KeeperOptions{})
-	setAll(t, k, routes...)
-	if !holds(t, routes[0])() {
+	setAll(t, k, plan.Routes...)
+	if !holds(t, plan.Routes[0])() {
 		t.Error("not installed")
 	}
 }

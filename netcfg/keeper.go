@@ -122,7 +122,8 @@ func (k *Keeper) stop(req *requestConn) {
 // waits until the Keeper is ready or ctx ends. What was achieved is returned with
 // an error too: what could be installed is, and the rest is tried again on every
 // change of links, addresses and routes.
-func (k *Keeper) Set(ctx context.Context, want []Route) (Achieved, error) {
+func (k *Keeper) Set(ctx context.Context, desired Desired) (Achieved, error) {
+	want := desired.Routes
 	if err := checkWanted(want); err != nil {
 		return Achieved{}, err
 	}

@@ -91,7 +91,7 @@ func TestKeeperSparesForeignRoutes(t *testing.T) {
 	if text := k.Status().Missing[0].Err.Error(); !strings.Contains(text, "via 10.200.0.9") || !strings.Contains(text, "remove that one") {
 		t.Errorf("reason %q", text)
 	}
-	a, err := k.Set(context.Background(), []Route{want})
+	a, err := k.Set(context.Background(), Desired{Routes: []Route{want}})
 	if !errors.Is(err, syscall.EEXIST) || len(a.Missing) != 1 || len(a.Foreign) != 2 {
 		t.Errorf("Set: %+v, %v", a, err)
 	}

@@ -51,7 +51,7 @@ func TestRoutesOutliveTheKeeper(t *testing.T) {
 	if !holds(t, want)() {
 		t.Error("the route left with the keeper")
 	}
-	if _, err := k.Set(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "has stopped") {
+	if _, err := k.Set(context.Background(), Desired{}); err == nil || !strings.Contains(err.Error(), "has stopped") {
 		t.Errorf("Set after the end: %v", err)
 	}
 	if err := k.Run(context.Background()); err == nil {
@@ -63,7 +63,7 @@ func TestSetWaitsForRun(t *testing.T) {
 	k := NewKeeper(zap.NewNop(), KeeperOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := k.Set(ctx, nil); !errors.Is(err, context.Canceled) {
+	if _, err := k.Set(ctx, Desired{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Set without Run: %v", err)
 	}
 }
@@ -72,7 +72,7 @@ func TestSetReturnsWhatWasAchieved(t *testing.T) {
 	k, nic, want := managed(t, KeeperOptions{})
 	good := ours(nic, "10.101.0.0/16", server, nodeIP)
 	bad := ours(nic, "10.102.0.0/16", "10.77.0.1", nodeIP) // not on-link: the kernel says no
-	a, err := k.Set(context.Background(), []Route{want, good, bad})
+	a, err := k.Set(context.Background(), Desired{Routes: []Route{want, good, bad}})
 	if !errors.Is(err, syscall.ENETUNREACH) || !strings.Contains(err.Error(), "10.102.0.0/16") {
 		t.Errorf("error %v", err)
 	}
@@ -97,7 +97,7 @@ func TestSetRefusesWhatItCouldNotOwn(t *testing.T) {
 		"10.100.0.0/16 via fd00::1 dev 2":              "must be IPv4",
 		good + good:                                    "wanted twice",
 	} {
-		if _, err := k.Set(context.Background(), parseRoutes(t, text)); err == nil || !strings.Contains(err.Error(), reason) {
+		if _, err := k.Set(context.Background(), Desired{Routes: parseRoutes(t, text)}); err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -111,7 +111,7 @@ func TestSetFromManyGoroutines(t *testing.T) {
 		wg.Go(func() {
 			for range 20 {
 				routes := [][]Route{{want}, {want, other}}[i%2]
-				if _, err := k.Set(context.Background(), routes); err != nil {
+				if _, err := k.Set(context.Background(), Desired{Routes: routes}); err != nil {
 					t.Error(err)
 				}
 				k.Status()
@@ -148,7 +148,7 @@ func TestKeeperWithoutRightsSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer cancel()
-		_, err := k.Set(ctx, []Route{ours(nic, vpc, server, nodeIP)})
+		_, err := k.Set(ctx, Desired{Routes: []Route{ours(nic, vpc, server, nodeIP)}})
 		if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
 			t.Errorf("error %v", err)
 		}

@@ -52,7 +52,7 @@ func kernel(t *testing.T, dst string) []Route {
 
 func setAll(t *testing.T, k *Keeper, routes ...Route) Achieved {
 	t.Helper()
-	a, err := k.Set(context.Background(), routes)
+	a, err := k.Set(context.Background(), Desired{Routes: routes})
 	must(t, err)
 	return a
 }

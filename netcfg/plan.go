@@ -11,25 +11,49 @@ import (
 type RouteIntent struct {
 	// VPCCIDRs are the destinations, one route each. Duplicates count once.
 	VPCCIDRs []netip.Prefix
-	// VPNServer is the next hop on the selected NIC's link. The zero value means
-	// that the default gateway routes the VPC: no route is planned.
-	VPNServer netip.Addr
+	// VPNServers are the possible next hops on the selected NIC's link, in order of
+	// preference. None means that the default gateway routes the VPC: no route is
+	// planned.
+	VPNServers []netip.Addr
+	// Active is the server that the main table's routes lead through; the zero
+	// value, or one that is not among VPNServers, means the first that can be used.
+	Active netip.Addr
+	// Metric of the main table's routes; 0 is the strongest.
+	Metric uint32
+	// OnLink accepts servers that no subnet of the NIC holds, as neighbours.
+	OnLink bool
+	// MTU for the routes, in bytes; 0: the link's.
+	MTU uint32
+}
+
+// Plan is what PlanRoutes makes of an intent.
+type Plan struct {
+	// Routes and Rules for the kernel, sorted.
+	Routes []Route
+	Rules  []Rule
+	// Active is the server in use; invalid where the intent is NotRequired.
+	Active netip.Addr
+	// Servers that can be used, in order of preference, with how to probe each.
+	Servers []ServerPath
+	// Unusable are the servers that were left out; one could be used.
+	Unusable []*FieldError
 }
 
 // NotRequired says that no route is to be installed, because the default gateway
 // is expected to route the VPC.
-func (i RouteIntent) NotRequired() bool { return !i.VPNServer.IsValid() }
+func (i RouteIntent) NotRequired() bool { return len(i.VPNServers) == 0 }
 
 // PlanRoutes returns one route per VPC CIDR via the VPN server, source = node IP,
 // sorted; none where the intent is NotRequired. It is pure. Each refused value is
 // a *FieldError, all of them joined; with an error there are no routes: part of a
 // VPC is not a state that anybody asked for.
-func PlanRoutes(inv Inventory, sel Selection, intent RouteIntent) ([]Route, error) {
+func PlanRoutes(inv Inventory, sel Selection, intent RouteIntent) (Plan, error) {
 	if intent.NotRequired() {
-		return nil, nil
+		return Plan{}, nil
 	}
+	server := intent.VPNServers[0]
 	var errs []error
-	if e := refuseServer(inv, sel, intent.VPNServer); e != nil {
+	if e := refuseServer(inv, sel, server); e != nil {
 		errs = append(errs, e)
 	}
 	seen := make(map[netip.Prefix]bool)
@@ -39,20 +63,20 @@ func PlanRoutes(inv Inventory, sel Selection, intent RouteIntent) ([]Route, erro
 			continue
 		}
 		seen[cidr] = true
-		if e := refuseCIDR(inv, intent.VPNServer, cidr); e != nil {
+		if e := refuseCIDR(inv, server, cidr); e != nil {
 			e.Field = fmt.Sprintf("%s[%d]", FieldVPCCIDRs, i)
 			errs = append(errs, e)
 			continue
 		}
 		routes = append(routes, Route{
-			Dst: cidr, Gateway: intent.VPNServer, Source: sel.NodeIP, LinkIndex: sel.Link.Index,
+			Dst: cidr, Gateway: server, Source: sel.NodeIP, LinkIndex: sel.Link.Index,
 			Protocol: OwnProtocol, Scope: ScopeUniverse, Type: TypeUnicast, Table: TableMain,
 		})
 	}
 	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+		return Plan{}, errors.Join(errs...)
 	}
-	return sortRoutes(routes), nil
+	return Plan{Routes: sortRoutes(routes), Active: server, Servers: []ServerPath{{Server: server}}}, nil
 }
 
 func refuseServer(inv Inventory, sel Selection, server netip.Addr) *FieldError {

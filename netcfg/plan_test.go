@@ -2,7 +2,6 @@ package netcfg
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 )
@@ -49,14 +48,14 @@ func TestPlanRoutes(t *testing.T) {
 			inv, sel := planInput(t)
 			intent := RouteIntent{VPCCIDRs: prefixes(c.cidrs...)}
 			if c.vpn != "" {
-				intent.VPNServer = netip.MustParseAddr(c.vpn)
+				intent.VPNServers = addresses(c.vpn)
 			}
-			routes, err := PlanRoutes(inv, sel, intent)
+			plan, err := PlanRoutes(inv, sel, intent)
 			must(t, err)
-			if got := formatRoutes(routes); got != c.want || intent.NotRequired() != (c.vpn == "") {
+			if got := formatRoutes(plan.Routes); got != c.want || intent.NotRequired() != (c.vpn == "") {
 				t.Errorf("got\n%swant\n%s", got, c.want)
 			}
-			must(t, checkWanted(routes))
+			must(t, checkWanted(plan.Routes))
 		})
 	}
 }
@@ -92,10 +91,10 @@ func TestPlanRoutesRefusals(t *testing.T) {
 		t.Run(c.vpn+" "+c.cidr, func(t *testing.T) {
 			t.Parallel()
 			inv, sel := planInput(t)
-			routes, err := PlanRoutes(inv, sel, RouteIntent{VPCCIDRs: prefixes(c.cidr), VPNServer: netip.MustParseAddr(c.vpn)})
+			plan, err := PlanRoutes(inv, sel, RouteIntent{VPCCIDRs: prefixes(c.cidr), VPNServers: addresses(c.vpn)})
 			fields := FieldErrors(fmt.Errorf("wrapped: %w", err))
-			if len(routes) > 0 || len(fields) != 1 {
-				t.Fatalf("routes %v, error %v", routes, err)
+			if len(plan.Routes) > 0 || len(fields) != 1 {
+				t.Fatalf("routes %v, error %v", plan.Routes, err)
 			}
 			if f := fields[0]; f.Field != c.field || !strings.Contains(f.Reason, c.reason) || f.Action == "" {
 				t.Errorf("refusal %+v", *f)
@@ -107,16 +106,16 @@ func TestPlanRoutesRefusals(t *testing.T) {
 func TestPlanRoutesNamesEveryField(t *testing.T) {
 	t.Parallel()
 	inv, sel := planInput(t)
-	routes, err := PlanRoutes(inv, sel, RouteIntent{
-		VPNServer: netip.MustParseAddr("10.9.9.9"), VPCCIDRs: prefixes("10.100.0.0/16", "10.200.0.0/24", "224.0.0.0/8"),
+	plan, err := PlanRoutes(inv, sel, RouteIntent{
+		VPNServers: addresses("10.9.9.9"), VPCCIDRs: prefixes("10.100.0.0/16", "10.200.0.0/24", "224.0.0.0/8"),
 	})
 	var got []string
 	for _, f := range FieldErrors(err) {
 		got = append(got, f.Field)
 	}
 	want := "network.vpn_servers network.vpc_cidrs[1] network.vpc_cidrs[2]"
-	if strings.Join(got, " ") != want || routes != nil {
-		t.Errorf("fields %v, routes %v", got, routes)
+	if strings.Join(got, " ") != want || plan.Routes != nil {
+		t.Errorf("fields %v, routes %v", got, plan.Routes)
 	}
 	if FieldErrors(nil) != nil || FieldErrors(fmt.Errorf("other")) != nil {
 		t.Error("field errors from nowhere")
@@ -127,7 +126,7 @@ func TestPlanRoutesWithoutItsNIC(t *testing.T) {
 	t.Parallel()
 	inv, sel := planInput(t)
 	sel.Link.Index = 99
-	if _, err := PlanRoutes(inv, sel, RouteIntent{VPNServer: netip.MustParseAddr("10.200.0.2")}); err == nil || !strings.Contains(err.Error(), "lan0 is gone") {
+	if _, err := PlanRoutes(inv, sel, RouteIntent{VPNServers: addresses("10.200.0.2")}); err == nil || !strings.Contains(err.Error(), "lan0 is gone") {
 		t.Errorf("error %v", err)
 	}
 }

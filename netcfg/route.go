@@ -45,7 +45,23 @@ type Route struct {
 	Table int
 	// Metric is rtm priority: the lowest wins; 0 is the strongest.
 	Metric uint32
+	// OnLink has the kernel take the gateway for a neighbour although no subnet of
+	// the link holds it (RTNH_F_ONLINK).
+	OnLink bool
+	// MTU is RTAX_MTU in bytes, AdvMSS is RTAX_ADVMSS in bytes; 0: the link's.
+	MTU, AdvMSS uint32
 }
+
+// RouteID is what makes a route one of its kind in the kernel: no other of ours
+// has the same.
+type RouteID struct {
+	Dst    netip.Prefix
+	Table  int
+	Metric uint32
+}
+
+// ID returns the route's identity.
+func (r Route) ID() RouteID { return RouteID{Dst: r.Dst, Table: r.Table, Metric: r.Metric} }
 
 // routeKey is what the kernel takes for the identity of a route: a second one
 // with the same key is refused (NLM_F_EXCL) or takes its place (NLM_F_REPLACE).

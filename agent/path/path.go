@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"hybridagent/netcfg"
 )
 
 // Plan says what to probe and how.
@@ -21,6 +23,104 @@ type Plan struct {
 	// Routes is any text that changes with the routes: a change starts a round at
 	// once.
 	Routes string
+
+	// Link is what the nic stage knows of the NIC.
+	Link Link
+	// Gateway is the default gateway that the host uses; invalid: none.
+	Gateway netip.Addr
+	// Servers are the VPN servers that can be used, in order of preference; each is
+	// probed by its mark. Active is the one that the routes lead through; invalid
+	// where the network's gateway routes the VPC.
+	Servers []netcfg.ServerPath
+	Active  netip.Addr
+	// VPCCIDRs tell an address of the VPC from a public one.
+	VPCCIDRs []netip.Prefix
+	// Access is which answer the API endpoint's name is to have.
+	Access Access
+	// Internet are host:port outside the site, reached by whatever way the host
+	// has: the plane. Any that answers says that the internet is fine.
+	Internet []string
+	// Proxy is host:port of the host's proxy; empty: none.
+	Proxy string
+	// RouteMTU is the MTU that the routes carry, in bytes; 0: the link's. MTUFixed
+	// says that no other will be set whatever is found.
+	RouteMTU int
+	MTUFixed bool
+	// Hurry asks for a round each two seconds and holds no verdict back: a trial
+	// waits for it.
+	Hurry bool
+}
+
+// Link is what the nic stage knows of the NIC; where none could be selected, of
+// the one that is meant.
+type Link struct {
+	// Name of the link; empty: no such link.
+	Name string
+	// Up and Carrier are its states, Addressed whether it has a usable IPv4 address.
+	Up, Carrier, Addressed bool
+	// MTU in bytes.
+	MTU int
+	// Why says in words what is wrong with it; empty: nothing.
+	Why string
+}
+
+// Access is how the cluster's API endpoint is to be reached.
+type Access int
+
+// How an API endpoint is reached.
+const (
+	// AccessAny: any answer of the name is right.
+	AccessAny Access = iota
+	// AccessPrivate: the name is to resolve to addresses in the VPC.
+	AccessPrivate
+	// AccessPublic: the name is to resolve to addresses outside the VPC.
+	AccessPublic
+)
+
+// Segment is the part of the way to the VPC that is broken.
+type Segment string
+
+// Segments, from the host outwards.
+const (
+	SegmentNone     Segment = ""
+	SegmentLink     Segment = "link"
+	SegmentAddress  Segment = "address"
+	SegmentGateway  Segment = "gateway"
+	SegmentInternet Segment = "internet"
+	SegmentDNS      Segment = "DNS"
+	SegmentProxy    Segment = "proxy"
+	SegmentServer   Segment = "VPN server"
+	SegmentTunnel   Segment = "tunnel"
+	SegmentAPI      Segment = "API port"
+	SegmentMTU      Segment = "MTU"
+	SegmentRPFilter Segment = "reverse-path filter"
+	SegmentClock    Segment = "clock"
+)
+
+// MTU is what is known of the largest packet that the path to the VPC carries.
+type MTU struct {
+	// Path is the path MTU in bytes; 0: not known (nothing in the VPC answers ICMP).
+	Path int
+	// BlackHole says that larger packets vanish without an ICMP error, so that the
+	// kernel cannot find out by itself.
+	BlackHole bool
+	// Target answered; At is when.
+	Target netip.Addr
+	At     time.Time
+}
+
+// ServerReport is how one VPN server did.
+type ServerReport struct {
+	Server netip.Addr
+	// OK says whether something in the VPC answered through it, or where nothing is
+	// given to probe whether it answered itself.
+	OK bool
+	// Error says why not; empty with OK.
+	Error string
+	// RTT of the answer; Since is when OK last changed; At is the last probe.
+	RTT   time.Duration
+	Since time.Time
+	At    time.Time
 }
 
 // Equal says whether two plans ask for the same.
@@ -92,6 +192,16 @@ type Report struct {
 	// Verdict holds since Since; a failure counts once it was seen twice.
 	Verdict Verdict
 	Since   time.Time
+	// Segment is what is broken, and Message says so in a sentence that names the
+	// next action; both are empty while Healthy or Unknown.
+	Segment Segment
+	Message string
+	// MTU of the path.
+	MTU MTU
+	// Servers are the plan's, in its order.
+	Servers []ServerReport
+	// Round counts the rounds of this plan that have ended.
+	Round uint64
 }
 
 // judge gives the verdict on one round.

@@ -19,6 +19,7 @@ const (
 	maxAltnames     = 16
 	maxRoutes       = 64
 	maxRepaveFields = 32
+	maxVPNServers   = 8
 
 	maxFingerprint = 128
 	maxGoodbye     = 256
@@ -108,6 +109,8 @@ func boundStatus(s *agentv1.HostStatus) error {
 	clip(&s.Runner, maxRunner)
 	clipList(&s.Routes, maxRoutes, maxLine)
 	clipList(&s.RepaveFields, maxRepaveFields, maxField)
+	clip(&s.VpnServer, maxIPv4)
+	clipList(&s.VpnServers, maxVPNServers, maxIPv4)
 	return nil
 }
 

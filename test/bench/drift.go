@@ -75,7 +75,7 @@ func repairOurs(ctx context.Context, args []string, ready func()) error {
 	keeper := netcfg.NewKeeper(zap.NewNop(), netcfg.KeeperOptions{})
 	ended := make(chan error, 1)
 	go func() { ended <- keeper.Run(ctx) }()
-	if _, err := keeper.Set(ctx, want); err != nil {
+	if _, err := keeper.Set(ctx, netcfg.Desired{Routes: want}); err != nil {
 		return err
 	}
 	ready()

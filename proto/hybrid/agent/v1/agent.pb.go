@@ -220,6 +220,80 @@ func (x *EnrollResponse) GetCaCertificates() [][]byte {
 	return nil
 }
 
+// PingRequest asks for an answer.
+type PingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PingRequest) Reset() {
+	*x = PingRequest{}
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PingRequest) ProtoMessage() {}
+
+func (x *PingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
+func (*PingRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{3}
+}
+
+// PingResponse is an answer.
+type PingResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PingResponse) Reset() {
+	*x = PingResponse{}
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PingResponse) ProtoMessage() {}
+
+func (x *PingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PingResponse.ProtoReflect.Descriptor instead.
+func (*PingResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{4}
+}
+
 // RenewCertificateRequest asks for a host's next certificate.
 type RenewCertificateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -231,7 +305,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[3]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -243,7 +317,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[3]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -256,7 +330,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{3}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RenewCertificateRequest) GetCsr() []byte {
@@ -280,7 +354,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[4]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +366,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[4]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +379,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{4}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RenewCertificateResponse) GetCertificate() []byte {
@@ -340,7 +414,7 @@ type AgentMessage struct {
 
 func (x *AgentMessage) Reset() {
 	*x = AgentMessage{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[5]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +426,7 @@ func (x *AgentMessage) String() string {
 func (*AgentMessage) ProtoMessage() {}
 
 func (x *AgentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[5]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +439,7 @@ func (x *AgentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentMessage.ProtoReflect.Descriptor instead.
 func (*AgentMessage) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{5}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AgentMessage) GetMessage() isAgentMessage_Message {
@@ -497,7 +571,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[6]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +583,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[6]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +596,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{6}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Hello) GetHostId() string {
@@ -590,7 +664,7 @@ type Inventory struct {
 
 func (x *Inventory) Reset() {
 	*x = Inventory{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[7]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +676,7 @@ func (x *Inventory) String() string {
 func (*Inventory) ProtoMessage() {}
 
 func (x *Inventory) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[7]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +689,7 @@ func (x *Inventory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inventory.ProtoReflect.Descriptor instead.
 func (*Inventory) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{7}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Inventory) GetArchitecture() Architecture {
@@ -698,7 +772,7 @@ type NIC struct {
 
 func (x *NIC) Reset() {
 	*x = NIC{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[8]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +784,7 @@ func (x *NIC) String() string {
 func (*NIC) ProtoMessage() {}
 
 func (x *NIC) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[8]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +797,7 @@ func (x *NIC) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NIC.ProtoReflect.Descriptor instead.
 func (*NIC) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{8}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NIC) GetName() string {
@@ -813,7 +887,7 @@ type AssignmentResult struct {
 
 func (x *AssignmentResult) Reset() {
 	*x = AssignmentResult{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[9]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +899,7 @@ func (x *AssignmentResult) String() string {
 func (*AssignmentResult) ProtoMessage() {}
 
 func (x *AssignmentResult) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[9]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +912,7 @@ func (x *AssignmentResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignmentResult.ProtoReflect.Descriptor instead.
 func (*AssignmentResult) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{9}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AssignmentResult) GetGeneration() uint64 {
@@ -882,7 +956,7 @@ type FieldRefusal struct {
 
 func (x *FieldRefusal) Reset() {
 	*x = FieldRefusal{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[10]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +968,7 @@ func (x *FieldRefusal) String() string {
 func (*FieldRefusal) ProtoMessage() {}
 
 func (x *FieldRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[10]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +981,7 @@ func (x *FieldRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldRefusal.ProtoReflect.Descriptor instead.
 func (*FieldRefusal) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{10}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FieldRefusal) GetField() string {
@@ -951,14 +1025,19 @@ type HostStatus struct {
 	// bytes each.
 	RepaveFields []string `protobuf:"bytes,9,rep,name=repave_fields,json=repaveFields,proto3" json:"repave_fields,omitempty"`
 	// How operations run on the host: systemd or direct. At most 32 bytes.
-	Runner        string `protobuf:"bytes,10,opt,name=runner,proto3" json:"runner,omitempty"`
+	Runner string `protobuf:"bytes,10,opt,name=runner,proto3" json:"runner,omitempty"`
+	// VPN server that the routes lead through now; empty: none. At most 15 bytes.
+	VpnServer string `protobuf:"bytes,11,opt,name=vpn_server,json=vpnServer,proto3" json:"vpn_server,omitempty"`
+	// VPN servers of the network that is confirmed on the host, by the assignment
+	// or by a live switch, in order of preference. At most 8 of 15 bytes each.
+	VpnServers    []string `protobuf:"bytes,12,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostStatus) Reset() {
 	*x = HostStatus{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[11]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1049,7 @@ func (x *HostStatus) String() string {
 func (*HostStatus) ProtoMessage() {}
 
 func (x *HostStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[11]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1062,7 @@ func (x *HostStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostStatus.ProtoReflect.Descriptor instead.
 func (*HostStatus) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{11}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HostStatus) GetConditions() []*Condition {
@@ -1056,6 +1135,20 @@ func (x *HostStatus) GetRunner() string {
 	return ""
 }
 
+func (x *HostStatus) GetVpnServer() string {
+	if x != nil {
+		return x.VpnServer
+	}
+	return ""
+}
+
+func (x *HostStatus) GetVpnServers() []string {
+	if x != nil {
+		return x.VpnServers
+	}
+	return nil
+}
+
 // NodeCertificateRequest asks the plane to sign the node's key.
 type NodeCertificateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1067,7 +1160,7 @@ type NodeCertificateRequest struct {
 
 func (x *NodeCertificateRequest) Reset() {
 	*x = NodeCertificateRequest{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[12]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1172,7 @@ func (x *NodeCertificateRequest) String() string {
 func (*NodeCertificateRequest) ProtoMessage() {}
 
 func (x *NodeCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[12]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1185,7 @@ func (x *NodeCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCertificateRequest.ProtoReflect.Descriptor instead.
 func (*NodeCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{12}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NodeCertificateRequest) GetCsr() []byte {
@@ -1119,7 +1212,7 @@ type PlaneMessage struct {
 
 func (x *PlaneMessage) Reset() {
 	*x = PlaneMessage{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[13]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1224,7 @@ func (x *PlaneMessage) String() string {
 func (*PlaneMessage) ProtoMessage() {}
 
 func (x *PlaneMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[13]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1237,7 @@ func (x *PlaneMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaneMessage.ProtoReflect.Descriptor instead.
 func (*PlaneMessage) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{13}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PlaneMessage) GetMessage() isPlaneMessage_Message {
@@ -1257,7 +1350,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[14]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1362,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[14]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1375,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{14}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Welcome) GetPlaneVersion() string {
@@ -1326,7 +1419,7 @@ type NodeCertificateResponse struct {
 
 func (x *NodeCertificateResponse) Reset() {
 	*x = NodeCertificateResponse{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[15]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1431,7 @@ func (x *NodeCertificateResponse) String() string {
 func (*NodeCertificateResponse) ProtoMessage() {}
 
 func (x *NodeCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[15]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1444,7 @@ func (x *NodeCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCertificateResponse.ProtoReflect.Descriptor instead.
 func (*NodeCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{15}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeCertificateResponse) GetCertificate() []byte {
@@ -1382,7 +1475,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[16]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1487,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[16]
+	mi := &file_hybrid_agent_v1_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1500,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{16}
+	return file_hybrid_agent_v1_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Goodbye) GetRetryAfter() *durationpb.Duration {
@@ -1440,7 +1533,9 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"\x04macs\x18\x03 \x03(\tR\x04macs\"[\n" +
 	"\x0eEnrollResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12'\n" +
-	"\x0fca_certificates\x18\x02 \x03(\fR\x0ecaCertificates\"+\n" +
+	"\x0fca_certificates\x18\x02 \x03(\fR\x0ecaCertificates\"\r\n" +
+	"\vPingRequest\"\x0e\n" +
+	"\fPingResponse\"+\n" +
 	"\x17RenewCertificateRequest\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"e\n" +
 	"\x18RenewCertificateResponse\x12 \n" +
@@ -1492,7 +1587,7 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"\brefusals\x18\x04 \x03(\v2\x1d.hybrid.agent.v1.FieldRefusalR\brefusals\"<\n" +
 	"\fFieldRefusal\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x84\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc4\x03\n" +
 	"\n" +
 	"HostStatus\x12:\n" +
 	"\n" +
@@ -1509,7 +1604,11 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"\x06routes\x18\b \x03(\tR\x06routes\x12#\n" +
 	"\rrepave_fields\x18\t \x03(\tR\frepaveFields\x12\x16\n" +
 	"\x06runner\x18\n" +
-	" \x01(\tR\x06runner\"*\n" +
+	" \x01(\tR\x06runner\x12\x1d\n" +
+	"\n" +
+	"vpn_server\x18\v \x01(\tR\tvpnServer\x12\x1f\n" +
+	"\vvpn_servers\x18\f \x03(\tR\n" +
+	"vpnServers\"*\n" +
 	"\x16NodeCertificateRequest\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"\xe3\x02\n" +
 	"\fPlaneMessage\x124\n" +
@@ -1537,10 +1636,11 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"retryAfter\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason2^\n" +
 	"\x11EnrollmentService\x12I\n" +
-	"\x06Enroll\x12\x1e.hybrid.agent.v1.EnrollRequest\x1a\x1f.hybrid.agent.v1.EnrollResponse2\xc4\x01\n" +
+	"\x06Enroll\x12\x1e.hybrid.agent.v1.EnrollRequest\x1a\x1f.hybrid.agent.v1.EnrollResponse2\x89\x02\n" +
 	"\fAgentService\x12K\n" +
 	"\aConnect\x12\x1d.hybrid.agent.v1.AgentMessage\x1a\x1d.hybrid.agent.v1.PlaneMessage(\x010\x01\x12g\n" +
-	"\x10RenewCertificate\x12(.hybrid.agent.v1.RenewCertificateRequest\x1a).hybrid.agent.v1.RenewCertificateResponseB+Z)hybridagent/proto/hybrid/agent/v1;agentv1b\x06proto3"
+	"\x10RenewCertificate\x12(.hybrid.agent.v1.RenewCertificateRequest\x1a).hybrid.agent.v1.RenewCertificateResponse\x12C\n" +
+	"\x04Ping\x12\x1c.hybrid.agent.v1.PingRequest\x1a\x1d.hybrid.agent.v1.PingResponseB+Z)hybridagent/proto/hybrid/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_hybrid_agent_v1_agent_proto_rawDescOnce sync.Once
@@ -1554,62 +1654,66 @@ func file_hybrid_agent_v1_agent_proto_rawDescGZIP() []byte {
 	return file_hybrid_agent_v1_agent_proto_rawDescData
 }
 
-var file_hybrid_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_hybrid_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_hybrid_agent_v1_agent_proto_goTypes = []any{
 	(*EnrollRequest)(nil),            // 0: hybrid.agent.v1.EnrollRequest
 	(*HardwareFingerprint)(nil),      // 1: hybrid.agent.v1.HardwareFingerprint
 	(*EnrollResponse)(nil),           // 2: hybrid.agent.v1.EnrollResponse
-	(*RenewCertificateRequest)(nil),  // 3: hybrid.agent.v1.RenewCertificateRequest
-	(*RenewCertificateResponse)(nil), // 4: hybrid.agent.v1.RenewCertificateResponse
-	(*AgentMessage)(nil),             // 5: hybrid.agent.v1.AgentMessage
-	(*Hello)(nil),                    // 6: hybrid.agent.v1.Hello
-	(*Inventory)(nil),                // 7: hybrid.agent.v1.Inventory
-	(*NIC)(nil),                      // 8: hybrid.agent.v1.NIC
-	(*AssignmentResult)(nil),         // 9: hybrid.agent.v1.AssignmentResult
-	(*FieldRefusal)(nil),             // 10: hybrid.agent.v1.FieldRefusal
-	(*HostStatus)(nil),               // 11: hybrid.agent.v1.HostStatus
-	(*NodeCertificateRequest)(nil),   // 12: hybrid.agent.v1.NodeCertificateRequest
-	(*PlaneMessage)(nil),             // 13: hybrid.agent.v1.PlaneMessage
-	(*Welcome)(nil),                  // 14: hybrid.agent.v1.Welcome
-	(*NodeCertificateResponse)(nil),  // 15: hybrid.agent.v1.NodeCertificateResponse
-	(*Goodbye)(nil),                  // 16: hybrid.agent.v1.Goodbye
-	(*OperationProgress)(nil),        // 17: hybrid.agent.v1.OperationProgress
-	(Architecture)(0),                // 18: hybrid.agent.v1.Architecture
-	(*Condition)(nil),                // 19: hybrid.agent.v1.Condition
-	(*AssignmentUpdate)(nil),         // 20: hybrid.agent.v1.AssignmentUpdate
-	(*SignedOperation)(nil),          // 21: hybrid.agent.v1.SignedOperation
-	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 23: google.protobuf.Duration
+	(*PingRequest)(nil),              // 3: hybrid.agent.v1.PingRequest
+	(*PingResponse)(nil),             // 4: hybrid.agent.v1.PingResponse
+	(*RenewCertificateRequest)(nil),  // 5: hybrid.agent.v1.RenewCertificateRequest
+	(*RenewCertificateResponse)(nil), // 6: hybrid.agent.v1.RenewCertificateResponse
+	(*AgentMessage)(nil),             // 7: hybrid.agent.v1.AgentMessage
+	(*Hello)(nil),                    // 8: hybrid.agent.v1.Hello
+	(*Inventory)(nil),                // 9: hybrid.agent.v1.Inventory
+	(*NIC)(nil),                      // 10: hybrid.agent.v1.NIC
+	(*AssignmentResult)(nil),         // 11: hybrid.agent.v1.AssignmentResult
+	(*FieldRefusal)(nil),             // 12: hybrid.agent.v1.FieldRefusal
+	(*HostStatus)(nil),               // 13: hybrid.agent.v1.HostStatus
+	(*NodeCertificateRequest)(nil),   // 14: hybrid.agent.v1.NodeCertificateRequest
+	(*PlaneMessage)(nil),             // 15: hybrid.agent.v1.PlaneMessage
+	(*Welcome)(nil),                  // 16: hybrid.agent.v1.Welcome
+	(*NodeCertificateResponse)(nil),  // 17: hybrid.agent.v1.NodeCertificateResponse
+	(*Goodbye)(nil),                  // 18: hybrid.agent.v1.Goodbye
+	(*OperationProgress)(nil),        // 19: hybrid.agent.v1.OperationProgress
+	(Architecture)(0),                // 20: hybrid.agent.v1.Architecture
+	(*Condition)(nil),                // 21: hybrid.agent.v1.Condition
+	(*AssignmentUpdate)(nil),         // 22: hybrid.agent.v1.AssignmentUpdate
+	(*SignedOperation)(nil),          // 23: hybrid.agent.v1.SignedOperation
+	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 25: google.protobuf.Duration
 }
 var file_hybrid_agent_v1_agent_proto_depIdxs = []int32{
 	1,  // 0: hybrid.agent.v1.EnrollRequest.fingerprint:type_name -> hybrid.agent.v1.HardwareFingerprint
-	6,  // 1: hybrid.agent.v1.AgentMessage.hello:type_name -> hybrid.agent.v1.Hello
-	7,  // 2: hybrid.agent.v1.AgentMessage.inventory:type_name -> hybrid.agent.v1.Inventory
-	9,  // 3: hybrid.agent.v1.AgentMessage.assignment_result:type_name -> hybrid.agent.v1.AssignmentResult
-	11, // 4: hybrid.agent.v1.AgentMessage.status:type_name -> hybrid.agent.v1.HostStatus
-	17, // 5: hybrid.agent.v1.AgentMessage.operation:type_name -> hybrid.agent.v1.OperationProgress
-	12, // 6: hybrid.agent.v1.AgentMessage.node_certificate_request:type_name -> hybrid.agent.v1.NodeCertificateRequest
+	8,  // 1: hybrid.agent.v1.AgentMessage.hello:type_name -> hybrid.agent.v1.Hello
+	9,  // 2: hybrid.agent.v1.AgentMessage.inventory:type_name -> hybrid.agent.v1.Inventory
+	11, // 3: hybrid.agent.v1.AgentMessage.assignment_result:type_name -> hybrid.agent.v1.AssignmentResult
+	13, // 4: hybrid.agent.v1.AgentMessage.status:type_name -> hybrid.agent.v1.HostStatus
+	19, // 5: hybrid.agent.v1.AgentMessage.operation:type_name -> hybrid.agent.v1.OperationProgress
+	14, // 6: hybrid.agent.v1.AgentMessage.node_certificate_request:type_name -> hybrid.agent.v1.NodeCertificateRequest
 	1,  // 7: hybrid.agent.v1.Hello.fingerprint:type_name -> hybrid.agent.v1.HardwareFingerprint
-	18, // 8: hybrid.agent.v1.Inventory.architecture:type_name -> hybrid.agent.v1.Architecture
-	8,  // 9: hybrid.agent.v1.Inventory.nics:type_name -> hybrid.agent.v1.NIC
-	10, // 10: hybrid.agent.v1.AssignmentResult.refusals:type_name -> hybrid.agent.v1.FieldRefusal
-	19, // 11: hybrid.agent.v1.HostStatus.conditions:type_name -> hybrid.agent.v1.Condition
-	14, // 12: hybrid.agent.v1.PlaneMessage.welcome:type_name -> hybrid.agent.v1.Welcome
-	20, // 13: hybrid.agent.v1.PlaneMessage.assignment:type_name -> hybrid.agent.v1.AssignmentUpdate
-	21, // 14: hybrid.agent.v1.PlaneMessage.operation:type_name -> hybrid.agent.v1.SignedOperation
-	15, // 15: hybrid.agent.v1.PlaneMessage.node_certificate:type_name -> hybrid.agent.v1.NodeCertificateResponse
-	16, // 16: hybrid.agent.v1.PlaneMessage.goodbye:type_name -> hybrid.agent.v1.Goodbye
-	22, // 17: hybrid.agent.v1.Welcome.plane_time:type_name -> google.protobuf.Timestamp
-	23, // 18: hybrid.agent.v1.Welcome.keepalive:type_name -> google.protobuf.Duration
-	23, // 19: hybrid.agent.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
+	20, // 8: hybrid.agent.v1.Inventory.architecture:type_name -> hybrid.agent.v1.Architecture
+	10, // 9: hybrid.agent.v1.Inventory.nics:type_name -> hybrid.agent.v1.NIC
+	12, // 10: hybrid.agent.v1.AssignmentResult.refusals:type_name -> hybrid.agent.v1.FieldRefusal
+	21, // 11: hybrid.agent.v1.HostStatus.conditions:type_name -> hybrid.agent.v1.Condition
+	16, // 12: hybrid.agent.v1.PlaneMessage.welcome:type_name -> hybrid.agent.v1.Welcome
+	22, // 13: hybrid.agent.v1.PlaneMessage.assignment:type_name -> hybrid.agent.v1.AssignmentUpdate
+	23, // 14: hybrid.agent.v1.PlaneMessage.operation:type_name -> hybrid.agent.v1.SignedOperation
+	17, // 15: hybrid.agent.v1.PlaneMessage.node_certificate:type_name -> hybrid.agent.v1.NodeCertificateResponse
+	18, // 16: hybrid.agent.v1.PlaneMessage.goodbye:type_name -> hybrid.agent.v1.Goodbye
+	24, // 17: hybrid.agent.v1.Welcome.plane_time:type_name -> google.protobuf.Timestamp
+	25, // 18: hybrid.agent.v1.Welcome.keepalive:type_name -> google.protobuf.Duration
+	25, // 19: hybrid.agent.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
 	0,  // 20: hybrid.agent.v1.EnrollmentService.Enroll:input_type -> hybrid.agent.v1.EnrollRequest
-	5,  // 21: hybrid.agent.v1.AgentService.Connect:input_type -> hybrid.agent.v1.AgentMessage
-	3,  // 22: hybrid.agent.v1.AgentService.RenewCertificate:input_type -> hybrid.agent.v1.RenewCertificateRequest
-	2,  // 23: hybrid.agent.v1.EnrollmentService.Enroll:output_type -> hybrid.agent.v1.EnrollResponse
-	13, // 24: hybrid.agent.v1.AgentService.Connect:output_type -> hybrid.agent.v1.PlaneMessage
-	4,  // 25: hybrid.agent.v1.AgentService.RenewCertificate:output_type -> hybrid.agent.v1.RenewCertificateResponse
-	23, // [23:26] is the sub-list for method output_type
-	20, // [20:23] is the sub-list for method input_type
+	7,  // 21: hybrid.agent.v1.AgentService.Connect:input_type -> hybrid.agent.v1.AgentMessage
+	5,  // 22: hybrid.agent.v1.AgentService.RenewCertificate:input_type -> hybrid.agent.v1.RenewCertificateRequest
+	3,  // 23: hybrid.agent.v1.AgentService.Ping:input_type -> hybrid.agent.v1.PingRequest
+	2,  // 24: hybrid.agent.v1.EnrollmentService.Enroll:output_type -> hybrid.agent.v1.EnrollResponse
+	15, // 25: hybrid.agent.v1.AgentService.Connect:output_type -> hybrid.agent.v1.PlaneMessage
+	6,  // 26: hybrid.agent.v1.AgentService.RenewCertificate:output_type -> hybrid.agent.v1.RenewCertificateResponse
+	4,  // 27: hybrid.agent.v1.AgentService.Ping:output_type -> hybrid.agent.v1.PingResponse
+	24, // [24:28] is the sub-list for method output_type
+	20, // [20:24] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
 	20, // [20:20] is the sub-list for extension extendee
 	0,  // [0:20] is the sub-list for field type_name
@@ -1623,7 +1727,7 @@ func file_hybrid_agent_v1_agent_proto_init() {
 	file_hybrid_agent_v1_assignment_proto_init()
 	file_hybrid_agent_v1_condition_proto_init()
 	file_hybrid_agent_v1_operation_proto_init()
-	file_hybrid_agent_v1_agent_proto_msgTypes[5].OneofWrappers = []any{
+	file_hybrid_agent_v1_agent_proto_msgTypes[7].OneofWrappers = []any{
 		(*AgentMessage_Hello)(nil),
 		(*AgentMessage_Inventory)(nil),
 		(*AgentMessage_AssignmentResult)(nil),
@@ -1631,7 +1735,7 @@ func file_hybrid_agent_v1_agent_proto_init() {
 		(*AgentMessage_Operation)(nil),
 		(*AgentMessage_NodeCertificateRequest)(nil),
 	}
-	file_hybrid_agent_v1_agent_proto_msgTypes[13].OneofWrappers = []any{
+	file_hybrid_agent_v1_agent_proto_msgTypes[15].OneofWrappers = []any{
 		(*PlaneMessage_Welcome)(nil),
 		(*PlaneMessage_Assignment)(nil),
 		(*PlaneMessage_Operation)(nil),
@@ -1644,7 +1748,7 @@ func file_hybrid_agent_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_agent_v1_agent_proto_rawDesc), len(file_hybrid_agent_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -75,6 +75,59 @@ func (Architecture) EnumDescriptor() ([]byte, []int) {
 	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{0}
 }
 
+// EndpointAccess is how hosts are to reach the cluster's API endpoint.
+type EndpointAccess int32
+
+const (
+	// Not set: any answer of its name is right.
+	EndpointAccess_ENDPOINT_ACCESS_UNSPECIFIED EndpointAccess = 0
+	// Its name is to resolve to public addresses, outside the VPC CIDRs.
+	EndpointAccess_ENDPOINT_ACCESS_PUBLIC EndpointAccess = 1
+	// Its name is to resolve to addresses inside the VPC CIDRs.
+	EndpointAccess_ENDPOINT_ACCESS_PRIVATE EndpointAccess = 2
+)
+
+// Enum value maps for EndpointAccess.
+var (
+	EndpointAccess_name = map[int32]string{
+		0: "ENDPOINT_ACCESS_UNSPECIFIED",
+		1: "ENDPOINT_ACCESS_PUBLIC",
+		2: "ENDPOINT_ACCESS_PRIVATE",
+	}
+	EndpointAccess_value = map[string]int32{
+		"ENDPOINT_ACCESS_UNSPECIFIED": 0,
+		"ENDPOINT_ACCESS_PUBLIC":      1,
+		"ENDPOINT_ACCESS_PRIVATE":     2,
+	}
+)
+
+func (x EndpointAccess) Enum() *EndpointAccess {
+	p := new(EndpointAccess)
+	*p = x
+	return p
+}
+
+func (x EndpointAccess) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EndpointAccess) Descriptor() protoreflect.EnumDescriptor {
+	return file_hybrid_agent_v1_assignment_proto_enumTypes[1].Descriptor()
+}
+
+func (EndpointAccess) Type() protoreflect.EnumType {
+	return &file_hybrid_agent_v1_assignment_proto_enumTypes[1]
+}
+
+func (x EndpointAccess) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EndpointAccess.Descriptor instead.
+func (EndpointAccess) EnumDescriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{1}
+}
+
 // AssignmentUpdate carries an Assignment as bytes, so that its digest is taken
 // over what travelled and never over a second encoding of it.
 type AssignmentUpdate struct {
@@ -498,9 +551,11 @@ type ProbeSpec struct {
 	// gateway; "10.100.0.1" or "10.100.0.9:443"; at most 16 of 259 bytes each.
 	Targets []string `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
 	// Time between rounds of probes; default 30 s, 5 s to 10 min.
-	Interval      *durationpb.Duration `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Interval *durationpb.Duration `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
+	// Which answer the API endpoint's name is to have on hosts.
+	EndpointAccess EndpointAccess `protobuf:"varint,4,opt,name=endpoint_access,json=endpointAccess,proto3,enum=hybrid.agent.v1.EndpointAccess" json:"endpoint_access,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ProbeSpec) Reset() {
@@ -552,6 +607,13 @@ func (x *ProbeSpec) GetInterval() *durationpb.Duration {
 		return x.Interval
 	}
 	return nil
+}
+
+func (x *ProbeSpec) GetEndpointAccess() EndpointAccess {
+	if x != nil {
+		return x.EndpointAccess
+	}
+	return EndpointAccess_ENDPOINT_ACCESS_UNSPECIFIED
 }
 
 // TimeSpec is what the time stage measures.
@@ -1040,11 +1102,12 @@ const file_hybrid_agent_v1_assignment_proto_rawDesc = "" +
 	"\x03nic\x18\x06 \x01(\v2\x1c.hybrid.agent.v1.NICSelectorR\x03nic\"3\n" +
 	"\vNICSelector\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03mac\x18\x02 \x01(\tR\x03mac\"\x7f\n" +
+	"\x03mac\x18\x02 \x01(\tR\x03mac\"\xc9\x01\n" +
 	"\tProbeSpec\x12!\n" +
 	"\fapi_endpoint\x18\x01 \x01(\tR\vapiEndpoint\x12\x18\n" +
 	"\atargets\x18\x02 \x03(\tR\atargets\x125\n" +
-	"\binterval\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\binterval\"+\n" +
+	"\binterval\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\binterval\x12H\n" +
+	"\x0fendpoint_access\x18\x04 \x01(\x0e2\x1f.hybrid.agent.v1.EndpointAccessR\x0eendpointAccess\"+\n" +
 	"\bTimeSpec\x12\x1f\n" +
 	"\vntp_servers\x18\x01 \x03(\tR\n" +
 	"ntpServers\"\x8f\x06\n" +
@@ -1085,7 +1148,11 @@ const file_hybrid_agent_v1_assignment_proto_rawDesc = "" +
 	"\fArchitecture\x12\x1c\n" +
 	"\x18ARCHITECTURE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ARCHITECTURE_AMD64\x10\x01\x12\x16\n" +
-	"\x12ARCHITECTURE_ARM64\x10\x02B+Z)hybridagent/proto/hybrid/agent/v1;agentv1b\x06proto3"
+	"\x12ARCHITECTURE_ARM64\x10\x02*j\n" +
+	"\x0eEndpointAccess\x12\x1f\n" +
+	"\x1bENDPOINT_ACCESS_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16ENDPOINT_ACCESS_PUBLIC\x10\x01\x12\x1b\n" +
+	"\x17ENDPOINT_ACCESS_PRIVATE\x10\x02B+Z)hybridagent/proto/hybrid/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_hybrid_agent_v1_assignment_proto_rawDescOnce sync.Once
@@ -1099,46 +1166,48 @@ func file_hybrid_agent_v1_assignment_proto_rawDescGZIP() []byte {
 	return file_hybrid_agent_v1_assignment_proto_rawDescData
 }
 
-var file_hybrid_agent_v1_assignment_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_hybrid_agent_v1_assignment_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_hybrid_agent_v1_assignment_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_hybrid_agent_v1_assignment_proto_goTypes = []any{
 	(Architecture)(0),           // 0: hybrid.agent.v1.Architecture
-	(*AssignmentUpdate)(nil),    // 1: hybrid.agent.v1.AssignmentUpdate
-	(*Assignment)(nil),          // 2: hybrid.agent.v1.Assignment
-	(*Taint)(nil),               // 3: hybrid.agent.v1.Taint
-	(*NetworkSpec)(nil),         // 4: hybrid.agent.v1.NetworkSpec
-	(*NICSelector)(nil),         // 5: hybrid.agent.v1.NICSelector
-	(*ProbeSpec)(nil),           // 6: hybrid.agent.v1.ProbeSpec
-	(*TimeSpec)(nil),            // 7: hybrid.agent.v1.TimeSpec
-	(*NodeSpec)(nil),            // 8: hybrid.agent.v1.NodeSpec
-	(*AccessManagement)(nil),    // 9: hybrid.agent.v1.AccessManagement
-	(*SSMAccess)(nil),           // 10: hybrid.agent.v1.SSMAccess
-	(*RolesAnywhereAccess)(nil), // 11: hybrid.agent.v1.RolesAnywhereAccess
-	nil,                         // 12: hybrid.agent.v1.Assignment.LabelsEntry
-	nil,                         // 13: hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
-	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
+	(EndpointAccess)(0),         // 1: hybrid.agent.v1.EndpointAccess
+	(*AssignmentUpdate)(nil),    // 2: hybrid.agent.v1.AssignmentUpdate
+	(*Assignment)(nil),          // 3: hybrid.agent.v1.Assignment
+	(*Taint)(nil),               // 4: hybrid.agent.v1.Taint
+	(*NetworkSpec)(nil),         // 5: hybrid.agent.v1.NetworkSpec
+	(*NICSelector)(nil),         // 6: hybrid.agent.v1.NICSelector
+	(*ProbeSpec)(nil),           // 7: hybrid.agent.v1.ProbeSpec
+	(*TimeSpec)(nil),            // 8: hybrid.agent.v1.TimeSpec
+	(*NodeSpec)(nil),            // 9: hybrid.agent.v1.NodeSpec
+	(*AccessManagement)(nil),    // 10: hybrid.agent.v1.AccessManagement
+	(*SSMAccess)(nil),           // 11: hybrid.agent.v1.SSMAccess
+	(*RolesAnywhereAccess)(nil), // 12: hybrid.agent.v1.RolesAnywhereAccess
+	nil,                         // 13: hybrid.agent.v1.Assignment.LabelsEntry
+	nil,                         // 14: hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
+	(*durationpb.Duration)(nil), // 15: google.protobuf.Duration
 }
 var file_hybrid_agent_v1_assignment_proto_depIdxs = []int32{
 	0,  // 0: hybrid.agent.v1.Assignment.architecture:type_name -> hybrid.agent.v1.Architecture
-	4,  // 1: hybrid.agent.v1.Assignment.network:type_name -> hybrid.agent.v1.NetworkSpec
-	6,  // 2: hybrid.agent.v1.Assignment.probes:type_name -> hybrid.agent.v1.ProbeSpec
-	7,  // 3: hybrid.agent.v1.Assignment.time:type_name -> hybrid.agent.v1.TimeSpec
-	8,  // 4: hybrid.agent.v1.Assignment.node:type_name -> hybrid.agent.v1.NodeSpec
-	12, // 5: hybrid.agent.v1.Assignment.labels:type_name -> hybrid.agent.v1.Assignment.LabelsEntry
-	3,  // 6: hybrid.agent.v1.Assignment.taints:type_name -> hybrid.agent.v1.Taint
-	5,  // 7: hybrid.agent.v1.NetworkSpec.nic:type_name -> hybrid.agent.v1.NICSelector
-	14, // 8: hybrid.agent.v1.ProbeSpec.interval:type_name -> google.protobuf.Duration
-	9,  // 9: hybrid.agent.v1.NodeSpec.access:type_name -> hybrid.agent.v1.AccessManagement
-	13, // 10: hybrid.agent.v1.NodeSpec.registration_labels:type_name -> hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
-	3,  // 11: hybrid.agent.v1.NodeSpec.registration_taints:type_name -> hybrid.agent.v1.Taint
-	5,  // 12: hybrid.agent.v1.NodeSpec.nic:type_name -> hybrid.agent.v1.NICSelector
-	10, // 13: hybrid.agent.v1.AccessManagement.ssm:type_name -> hybrid.agent.v1.SSMAccess
-	11, // 14: hybrid.agent.v1.AccessManagement.iam_roles_anywhere:type_name -> hybrid.agent.v1.RolesAnywhereAccess
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	5,  // 1: hybrid.agent.v1.Assignment.network:type_name -> hybrid.agent.v1.NetworkSpec
+	7,  // 2: hybrid.agent.v1.Assignment.probes:type_name -> hybrid.agent.v1.ProbeSpec
+	8,  // 3: hybrid.agent.v1.Assignment.time:type_name -> hybrid.agent.v1.TimeSpec
+	9,  // 4: hybrid.agent.v1.Assignment.node:type_name -> hybrid.agent.v1.NodeSpec
+	13, // 5: hybrid.agent.v1.Assignment.labels:type_name -> hybrid.agent.v1.Assignment.LabelsEntry
+	4,  // 6: hybrid.agent.v1.Assignment.taints:type_name -> hybrid.agent.v1.Taint
+	6,  // 7: hybrid.agent.v1.NetworkSpec.nic:type_name -> hybrid.agent.v1.NICSelector
+	15, // 8: hybrid.agent.v1.ProbeSpec.interval:type_name -> google.protobuf.Duration
+	1,  // 9: hybrid.agent.v1.ProbeSpec.endpoint_access:type_name -> hybrid.agent.v1.EndpointAccess
+	10, // 10: hybrid.agent.v1.NodeSpec.access:type_name -> hybrid.agent.v1.AccessManagement
+	14, // 11: hybrid.agent.v1.NodeSpec.registration_labels:type_name -> hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
+	4,  // 12: hybrid.agent.v1.NodeSpec.registration_taints:type_name -> hybrid.agent.v1.Taint
+	6,  // 13: hybrid.agent.v1.NodeSpec.nic:type_name -> hybrid.agent.v1.NICSelector
+	11, // 14: hybrid.agent.v1.AccessManagement.ssm:type_name -> hybrid.agent.v1.SSMAccess
+	12, // 15: hybrid.agent.v1.AccessManagement.iam_roles_anywhere:type_name -> hybrid.agent.v1.RolesAnywhereAccess
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_assignment_proto_init() }
@@ -1155,7 +1224,7 @@ func file_hybrid_agent_v1_assignment_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_agent_v1_assignment_proto_rawDesc), len(file_hybrid_agent_v1_assignment_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,

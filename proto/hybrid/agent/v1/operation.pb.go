@@ -31,6 +31,9 @@ const (
 	OperationKind_OPERATION_KIND_UNSPECIFIED OperationKind = 0
 	// nodeadm install, config check and init on a host that is no node yet.
 	OperationKind_OPERATION_KIND_PROVISION OperationKind = 1
+	// Another VPN server at once, as a trial, without a repave or a restart of
+	// pods. It never reaches root.
+	OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH OperationKind = 2
 )
 
 // Enum value maps for OperationKind.
@@ -38,10 +41,12 @@ var (
 	OperationKind_name = map[int32]string{
 		0: "OPERATION_KIND_UNSPECIFIED",
 		1: "OPERATION_KIND_PROVISION",
+		2: "OPERATION_KIND_LIVE_NETWORK_SWITCH",
 	}
 	OperationKind_value = map[string]int32{
-		"OPERATION_KIND_UNSPECIFIED": 0,
-		"OPERATION_KIND_PROVISION":   1,
+		"OPERATION_KIND_UNSPECIFIED":         0,
+		"OPERATION_KIND_PROVISION":           1,
+		"OPERATION_KIND_LIVE_NETWORK_SWITCH": 2,
 	}
 )
 
@@ -281,19 +286,22 @@ type Operation struct {
 	Kind OperationKind `protobuf:"varint,3,opt,name=kind,proto3,enum=hybrid.agent.v1.OperationKind" json:"kind,omitempty"`
 	// Its place in the order of this host's operations.
 	Sequence *Sequence `protobuf:"bytes,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// The node part to bring about.
+	// The node part to bring about; unset for a live network switch.
 	Node *NodeSpec `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
-	// The plane's digest of the node part, as Assignment.node_digest. 64 bytes.
+	// The plane's digest of the node part, as Assignment.node_digest. 64 bytes;
+	// empty for a live network switch.
 	NodeDigest string `protobuf:"bytes,6,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
 	// IPv4 address for kubelet's --node-ip: the one of the selected NIC as the
 	// host reported it. Root checks that the host owns it and that it lies in
-	// node.remote_node_cidrs. At most 15 bytes.
+	// node.remote_node_cidrs. At most 15 bytes; empty for a live network switch.
 	NodeIp string `protobuf:"bytes,7,opt,name=node_ip,json=nodeIp,proto3" json:"node_ip,omitempty"`
 	// How long the host may work on the operation; default 15 min for provision,
 	// at most 4 h. Time without power does not count.
 	Deadline *durationpb.Duration `protobuf:"bytes,8,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// When the plane signed it, by the plane's clock.
-	SignedAt      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
+	SignedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
+	// What a live network switch brings about; unset for other kinds.
+	NetworkSwitch *NetworkSwitch `protobuf:"bytes,10,opt,name=network_switch,json=networkSwitch,proto3" json:"network_switch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -391,6 +399,60 @@ func (x *Operation) GetSignedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Operation) GetNetworkSwitch() *NetworkSwitch {
+	if x != nil {
+		return x.NetworkSwitch
+	}
+	return nil
+}
+
+// NetworkSwitch is what a live network switch changes.
+type NetworkSwitch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// IPv4 addresses of the site's VPN servers, in order of preference; 1 to 8 of
+	// 15 bytes each.
+	VpnServers    []string `protobuf:"bytes,1,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkSwitch) Reset() {
+	*x = NetworkSwitch{}
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkSwitch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkSwitch) ProtoMessage() {}
+
+func (x *NetworkSwitch) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkSwitch.ProtoReflect.Descriptor instead.
+func (*NetworkSwitch) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NetworkSwitch) GetVpnServers() []string {
+	if x != nil {
+		return x.VpnServers
+	}
+	return nil
+}
+
 // OperationProgress is a snapshot of one operation; secrets are redacted.
 type OperationProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -421,7 +483,7 @@ type OperationProgress struct {
 
 func (x *OperationProgress) Reset() {
 	*x = OperationProgress{}
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[3]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +495,7 @@ func (x *OperationProgress) String() string {
 func (*OperationProgress) ProtoMessage() {}
 
 func (x *OperationProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[3]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +508,7 @@ func (x *OperationProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationProgress.ProtoReflect.Descriptor instead.
 func (*OperationProgress) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{3}
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *OperationProgress) GetOperationId() string {
@@ -531,7 +593,7 @@ const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
 	"\x05chain\x18\x04 \x03(\fR\x05chain\":\n" +
 	"\bSequence\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
-	"\acounter\x18\x02 \x01(\x04R\acounter\"\xf8\x02\n" +
+	"\acounter\x18\x02 \x01(\x04R\acounter\"\xbf\x03\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x122\n" +
@@ -542,7 +604,12 @@ const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
 	"nodeDigest\x12\x17\n" +
 	"\anode_ip\x18\a \x01(\tR\x06nodeIp\x125\n" +
 	"\bdeadline\x18\b \x01(\v2\x19.google.protobuf.DurationR\bdeadline\x127\n" +
-	"\tsigned_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\"\x99\x03\n" +
+	"\tsigned_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x12E\n" +
+	"\x0enetwork_switch\x18\n" +
+	" \x01(\v2\x1e.hybrid.agent.v1.NetworkSwitchR\rnetworkSwitch\"0\n" +
+	"\rNetworkSwitch\x12\x1f\n" +
+	"\vvpn_servers\x18\x01 \x03(\tR\n" +
+	"vpnServers\"\x99\x03\n" +
 	"\x11OperationProgress\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x122\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1e.hybrid.agent.v1.OperationKindR\x04kind\x125\n" +
@@ -556,10 +623,11 @@ const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
 	"\bended_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1f\n" +
 	"\vnode_digest\x18\n" +
 	" \x01(\tR\n" +
-	"nodeDigest*M\n" +
+	"nodeDigest*u\n" +
 	"\rOperationKind\x12\x1e\n" +
 	"\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
-	"\x18OPERATION_KIND_PROVISION\x10\x01*\xc3\x01\n" +
+	"\x18OPERATION_KIND_PROVISION\x10\x01\x12&\n" +
+	"\"OPERATION_KIND_LIVE_NETWORK_SWITCH\x10\x02*\xc3\x01\n" +
 	"\x0eOperationState\x12\x1f\n" +
 	"\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17OPERATION_STATE_PENDING\x10\x01\x12\x1b\n" +
@@ -581,33 +649,35 @@ func file_hybrid_agent_v1_operation_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_agent_v1_operation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hybrid_agent_v1_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_hybrid_agent_v1_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_hybrid_agent_v1_operation_proto_goTypes = []any{
 	(OperationKind)(0),            // 0: hybrid.agent.v1.OperationKind
 	(OperationState)(0),           // 1: hybrid.agent.v1.OperationState
 	(*SignedOperation)(nil),       // 2: hybrid.agent.v1.SignedOperation
 	(*Sequence)(nil),              // 3: hybrid.agent.v1.Sequence
 	(*Operation)(nil),             // 4: hybrid.agent.v1.Operation
-	(*OperationProgress)(nil),     // 5: hybrid.agent.v1.OperationProgress
-	(*NodeSpec)(nil),              // 6: hybrid.agent.v1.NodeSpec
-	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*NetworkSwitch)(nil),         // 5: hybrid.agent.v1.NetworkSwitch
+	(*OperationProgress)(nil),     // 6: hybrid.agent.v1.OperationProgress
+	(*NodeSpec)(nil),              // 7: hybrid.agent.v1.NodeSpec
+	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_hybrid_agent_v1_operation_proto_depIdxs = []int32{
-	0, // 0: hybrid.agent.v1.Operation.kind:type_name -> hybrid.agent.v1.OperationKind
-	3, // 1: hybrid.agent.v1.Operation.sequence:type_name -> hybrid.agent.v1.Sequence
-	6, // 2: hybrid.agent.v1.Operation.node:type_name -> hybrid.agent.v1.NodeSpec
-	7, // 3: hybrid.agent.v1.Operation.deadline:type_name -> google.protobuf.Duration
-	8, // 4: hybrid.agent.v1.Operation.signed_at:type_name -> google.protobuf.Timestamp
-	0, // 5: hybrid.agent.v1.OperationProgress.kind:type_name -> hybrid.agent.v1.OperationKind
-	1, // 6: hybrid.agent.v1.OperationProgress.state:type_name -> hybrid.agent.v1.OperationState
-	8, // 7: hybrid.agent.v1.OperationProgress.started_at:type_name -> google.protobuf.Timestamp
-	8, // 8: hybrid.agent.v1.OperationProgress.ended_at:type_name -> google.protobuf.Timestamp
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: hybrid.agent.v1.Operation.kind:type_name -> hybrid.agent.v1.OperationKind
+	3,  // 1: hybrid.agent.v1.Operation.sequence:type_name -> hybrid.agent.v1.Sequence
+	7,  // 2: hybrid.agent.v1.Operation.node:type_name -> hybrid.agent.v1.NodeSpec
+	8,  // 3: hybrid.agent.v1.Operation.deadline:type_name -> google.protobuf.Duration
+	9,  // 4: hybrid.agent.v1.Operation.signed_at:type_name -> google.protobuf.Timestamp
+	5,  // 5: hybrid.agent.v1.Operation.network_switch:type_name -> hybrid.agent.v1.NetworkSwitch
+	0,  // 6: hybrid.agent.v1.OperationProgress.kind:type_name -> hybrid.agent.v1.OperationKind
+	1,  // 7: hybrid.agent.v1.OperationProgress.state:type_name -> hybrid.agent.v1.OperationState
+	9,  // 8: hybrid.agent.v1.OperationProgress.started_at:type_name -> google.protobuf.Timestamp
+	9,  // 9: hybrid.agent.v1.OperationProgress.ended_at:type_name -> google.protobuf.Timestamp
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_operation_proto_init() }
@@ -622,7 +692,7 @@ func file_hybrid_agent_v1_operation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_agent_v1_operation_proto_rawDesc), len(file_hybrid_agent_v1_operation_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

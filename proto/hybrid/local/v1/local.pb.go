@@ -24,6 +24,255 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ConfirmNetworkRequest confirms the trial under way.
+type ConfirmNetworkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmNetworkRequest) Reset() {
+	*x = ConfirmNetworkRequest{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmNetworkRequest) ProtoMessage() {}
+
+func (x *ConfirmNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmNetworkRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{0}
+}
+
+// ConfirmNetworkResponse says what is confirmed.
+type ConfirmNetworkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network in force.
+	Network       *NetworkState `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmNetworkResponse) Reset() {
+	*x = ConfirmNetworkResponse{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmNetworkResponse) ProtoMessage() {}
+
+func (x *ConfirmNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmNetworkResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ConfirmNetworkResponse) GetNetwork() *NetworkState {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+// RollbackNetworkRequest ends the trial under way.
+type RollbackNetworkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackNetworkRequest) Reset() {
+	*x = RollbackNetworkRequest{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackNetworkRequest) ProtoMessage() {}
+
+func (x *RollbackNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackNetworkRequest.ProtoReflect.Descriptor instead.
+func (*RollbackNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{2}
+}
+
+// RollbackNetworkResponse says what is in force again.
+type RollbackNetworkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network in force.
+	Network       *NetworkState `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackNetworkResponse) Reset() {
+	*x = RollbackNetworkResponse{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackNetworkResponse) ProtoMessage() {}
+
+func (x *RollbackNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackNetworkResponse.ProtoReflect.Descriptor instead.
+func (*RollbackNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RollbackNetworkResponse) GetNetwork() *NetworkState {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+// RetryNetworkRequest asks for another trial.
+type RetryNetworkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryNetworkRequest) Reset() {
+	*x = RetryNetworkRequest{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryNetworkRequest) ProtoMessage() {}
+
+func (x *RetryNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryNetworkRequest.ProtoReflect.Descriptor instead.
+func (*RetryNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{4}
+}
+
+// RetryNetworkResponse says what is tried.
+type RetryNetworkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network in force.
+	Network       *NetworkState `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryNetworkResponse) Reset() {
+	*x = RetryNetworkResponse{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryNetworkResponse) ProtoMessage() {}
+
+func (x *RetryNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryNetworkResponse.ProtoReflect.Descriptor instead.
+func (*RetryNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RetryNetworkResponse) GetNetwork() *NetworkState {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
 // GetStatusRequest asks for the agent's state.
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -33,7 +282,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[0]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -45,7 +294,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[0]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -58,7 +307,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{0}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{6}
 }
 
 // GetStatusResponse is the agent's state.
@@ -72,7 +321,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[1]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -84,7 +333,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[1]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -97,7 +346,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{1}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetStatusResponse) GetStatus() *Status {
@@ -140,14 +389,16 @@ type Status struct {
 	// 32 bytes.
 	Runner string `protobuf:"bytes,13,opt,name=runner,proto3" json:"runner,omitempty"`
 	// The node.
-	Node          *NodeSummary `protobuf:"bytes,14,opt,name=node,proto3" json:"node,omitempty"`
+	Node *NodeSummary `protobuf:"bytes,14,opt,name=node,proto3" json:"node,omitempty"`
+	// What the path stage found.
+	PathSummary   *PathSummary `protobuf:"bytes,15,opt,name=path_summary,json=pathSummary,proto3" json:"path_summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[2]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +410,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[2]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +423,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{2}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Status) GetHostId() string {
@@ -273,6 +524,116 @@ func (x *Status) GetNode() *NodeSummary {
 	return nil
 }
 
+func (x *Status) GetPathSummary() *PathSummary {
+	if x != nil {
+		return x.PathSummary
+	}
+	return nil
+}
+
+// PathSummary is the verdict on the way to the VPC.
+type PathSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Healthy, APIUnreachable, Unreachable and so on: the reason of PathHealthy. At
+	// most 64 bytes.
+	Verdict string `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// The broken segment: link, address, gateway, internet, DNS, proxy, VPN server,
+	// tunnel, API port, MTU, reverse-path filter, clock; empty: none. At most 32
+	// bytes.
+	Segment string `protobuf:"bytes,2,opt,name=segment,proto3" json:"segment,omitempty"`
+	// A sentence that names the next action. At most 1,024 bytes.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Since when the verdict holds.
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// Path MTU in bytes; 0: not known.
+	PathMtu uint32 `protobuf:"varint,5,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
+	// Whether larger packets vanish without an ICMP error.
+	MtuBlackHole bool `protobuf:"varint,6,opt,name=mtu_black_hole,json=mtuBlackHole,proto3" json:"mtu_black_hole,omitempty"`
+	// MTU on the routes in bytes; 0: the link's.
+	RouteMtu      uint32 `protobuf:"varint,7,opt,name=route_mtu,json=routeMtu,proto3" json:"route_mtu,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathSummary) Reset() {
+	*x = PathSummary{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathSummary) ProtoMessage() {}
+
+func (x *PathSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathSummary.ProtoReflect.Descriptor instead.
+func (*PathSummary) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PathSummary) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *PathSummary) GetSegment() string {
+	if x != nil {
+		return x.Segment
+	}
+	return ""
+}
+
+func (x *PathSummary) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *PathSummary) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *PathSummary) GetPathMtu() uint32 {
+	if x != nil {
+		return x.PathMtu
+	}
+	return 0
+}
+
+func (x *PathSummary) GetMtuBlackHole() bool {
+	if x != nil {
+		return x.MtuBlackHole
+	}
+	return false
+}
+
+func (x *PathSummary) GetRouteMtu() uint32 {
+	if x != nil {
+		return x.RouteMtu
+	}
+	return 0
+}
+
 // PlaneConnection is the state of the stream to the plane.
 type PlaneConnection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -294,7 +655,7 @@ type PlaneConnection struct {
 
 func (x *PlaneConnection) Reset() {
 	*x = PlaneConnection{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[3]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +667,7 @@ func (x *PlaneConnection) String() string {
 func (*PlaneConnection) ProtoMessage() {}
 
 func (x *PlaneConnection) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[3]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -319,7 +680,7 @@ func (x *PlaneConnection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaneConnection.ProtoReflect.Descriptor instead.
 func (*PlaneConnection) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{3}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PlaneConnection) GetAddress() string {
@@ -389,7 +750,7 @@ type AssignmentState struct {
 
 func (x *AssignmentState) Reset() {
 	*x = AssignmentState{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[4]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +762,7 @@ func (x *AssignmentState) String() string {
 func (*AssignmentState) ProtoMessage() {}
 
 func (x *AssignmentState) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[4]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +775,7 @@ func (x *AssignmentState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignmentState.ProtoReflect.Descriptor instead.
 func (*AssignmentState) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{4}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AssignmentState) GetGeneration() uint64 {
@@ -495,13 +856,24 @@ type NetworkState struct {
 	// Routes of others for the same prefix: protocol and metric named. At most 64
 	// of 256 bytes each.
 	ForeignRoutes []string `protobuf:"bytes,9,rep,name=foreign_routes,json=foreignRoutes,proto3" json:"foreign_routes,omitempty"`
+	// VPN servers in order of preference. At most 8.
+	VpnServers []*VPNServer `protobuf:"bytes,10,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
+	// The trial under way; unset: none.
+	Trial *NetworkTrial `protobuf:"bytes,11,opt,name=trial,proto3" json:"trial,omitempty"`
+	// The trial that was rolled back last and would not be tried again by itself;
+	// unset: none.
+	RolledBack *NetworkTrial `protobuf:"bytes,12,opt,name=rolled_back,json=rolledBack,proto3" json:"rolled_back,omitempty"`
+	// Who removed a route last, where that could be found out. At most 256 bytes.
+	LastRival string `protobuf:"bytes,13,opt,name=last_rival,json=lastRival,proto3" json:"last_rival,omitempty"`
+	// Policy rules of ours. At most 8 of 256 bytes each.
+	Rules         []string `protobuf:"bytes,14,rep,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NetworkState) Reset() {
 	*x = NetworkState{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[5]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +885,7 @@ func (x *NetworkState) String() string {
 func (*NetworkState) ProtoMessage() {}
 
 func (x *NetworkState) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[5]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +898,7 @@ func (x *NetworkState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkState.ProtoReflect.Descriptor instead.
 func (*NetworkState) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{5}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NetworkState) GetNic() string {
@@ -592,6 +964,215 @@ func (x *NetworkState) GetForeignRoutes() []string {
 	return nil
 }
 
+func (x *NetworkState) GetVpnServers() []*VPNServer {
+	if x != nil {
+		return x.VpnServers
+	}
+	return nil
+}
+
+func (x *NetworkState) GetTrial() *NetworkTrial {
+	if x != nil {
+		return x.Trial
+	}
+	return nil
+}
+
+func (x *NetworkState) GetRolledBack() *NetworkTrial {
+	if x != nil {
+		return x.RolledBack
+	}
+	return nil
+}
+
+func (x *NetworkState) GetLastRival() string {
+	if x != nil {
+		return x.LastRival
+	}
+	return ""
+}
+
+func (x *NetworkState) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// VPNServer is one VPN server of the site.
+type VPNServer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// IPv4 address. At most 15 bytes.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Whether the routes lead through it.
+	Active bool `protobuf:"varint,2,opt,name=active,proto3" json:"active,omitempty"`
+	// Whether the last probe through it was answered.
+	Ok bool `protobuf:"varint,3,opt,name=ok,proto3" json:"ok,omitempty"`
+	// Why not, or why it cannot be used. At most 1,024 bytes.
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// Round-trip time of the last answer.
+	Rtt *durationpb.Duration `protobuf:"bytes,5,opt,name=rtt,proto3" json:"rtt,omitempty"`
+	// When ok last changed.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VPNServer) Reset() {
+	*x = VPNServer{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VPNServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VPNServer) ProtoMessage() {}
+
+func (x *VPNServer) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VPNServer.ProtoReflect.Descriptor instead.
+func (*VPNServer) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *VPNServer) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *VPNServer) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *VPNServer) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *VPNServer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *VPNServer) GetRtt() *durationpb.Duration {
+	if x != nil {
+		return x.Rtt
+	}
+	return nil
+}
+
+func (x *VPNServer) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// NetworkTrial is a change of the network that is not confirmed.
+type NetworkTrial struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What asked for it: "assignment GENERATION" or "operation ID". At most 64
+	// bytes.
+	Origin string `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	// What it changes, for people. At most 1,024 bytes.
+	Change string `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	// When it began.
+	BeganAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=began_at,json=beganAt,proto3" json:"began_at,omitempty"`
+	// When the network from before returns unless it is confirmed.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// What it waits for, or why it was rolled back. At most 1,024 bytes.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkTrial) Reset() {
+	*x = NetworkTrial{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkTrial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkTrial) ProtoMessage() {}
+
+func (x *NetworkTrial) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkTrial.ProtoReflect.Descriptor instead.
+func (*NetworkTrial) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *NetworkTrial) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *NetworkTrial) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *NetworkTrial) GetBeganAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeganAt
+	}
+	return nil
+}
+
+func (x *NetworkTrial) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *NetworkTrial) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // PathTarget is one probed address.
 type PathTarget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -613,7 +1194,7 @@ type PathTarget struct {
 
 func (x *PathTarget) Reset() {
 	*x = PathTarget{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[6]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +1206,7 @@ func (x *PathTarget) String() string {
 func (*PathTarget) ProtoMessage() {}
 
 func (x *PathTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[6]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +1219,7 @@ func (x *PathTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathTarget.ProtoReflect.Descriptor instead.
 func (*PathTarget) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{6}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PathTarget) GetTarget() string {
@@ -706,7 +1287,7 @@ type TimeServer struct {
 
 func (x *TimeServer) Reset() {
 	*x = TimeServer{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[7]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1299,7 @@ func (x *TimeServer) String() string {
 func (*TimeServer) ProtoMessage() {}
 
 func (x *TimeServer) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[7]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1312,7 @@ func (x *TimeServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeServer.ProtoReflect.Descriptor instead.
 func (*TimeServer) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{7}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TimeServer) GetServer() string {
@@ -805,7 +1386,7 @@ type NodeSummary struct {
 
 func (x *NodeSummary) Reset() {
 	*x = NodeSummary{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[8]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +1398,7 @@ func (x *NodeSummary) String() string {
 func (*NodeSummary) ProtoMessage() {}
 
 func (x *NodeSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[8]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +1411,7 @@ func (x *NodeSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSummary.ProtoReflect.Descriptor instead.
 func (*NodeSummary) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{8}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeSummary) GetName() string {
@@ -884,7 +1465,7 @@ type ListNICsRequest struct {
 
 func (x *ListNICsRequest) Reset() {
 	*x = ListNICsRequest{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[9]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1477,7 @@ func (x *ListNICsRequest) String() string {
 func (*ListNICsRequest) ProtoMessage() {}
 
 func (x *ListNICsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[9]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1490,7 @@ func (x *ListNICsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNICsRequest.ProtoReflect.Descriptor instead.
 func (*ListNICsRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{9}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{18}
 }
 
 // ListNICsResponse holds every network interface.
@@ -923,7 +1504,7 @@ type ListNICsResponse struct {
 
 func (x *ListNICsResponse) Reset() {
 	*x = ListNICsResponse{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[10]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1516,7 @@ func (x *ListNICsResponse) String() string {
 func (*ListNICsResponse) ProtoMessage() {}
 
 func (x *ListNICsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[10]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1529,7 @@ func (x *ListNICsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNICsResponse.ProtoReflect.Descriptor instead.
 func (*ListNICsResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{10}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListNICsResponse) GetNics() []*v1.NIC {
@@ -962,10 +1543,19 @@ var File_hybrid_local_v1_local_proto protoreflect.FileDescriptor
 
 const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhybrid/local/v1/local.proto\x12\x0fhybrid.local.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhybrid/agent/v1/agent.proto\x1a\x1fhybrid/agent/v1/condition.proto\x1a\x1fhybrid/agent/v1/operation.proto\"\x12\n" +
+	"\x1bhybrid/local/v1/local.proto\x12\x0fhybrid.local.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhybrid/agent/v1/agent.proto\x1a\x1fhybrid/agent/v1/condition.proto\x1a\x1fhybrid/agent/v1/operation.proto\"\x17\n" +
+	"\x15ConfirmNetworkRequest\"Q\n" +
+	"\x16ConfirmNetworkResponse\x127\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1d.hybrid.local.v1.NetworkStateR\anetwork\"\x18\n" +
+	"\x16RollbackNetworkRequest\"R\n" +
+	"\x17RollbackNetworkResponse\x127\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1d.hybrid.local.v1.NetworkStateR\anetwork\"\x15\n" +
+	"\x13RetryNetworkRequest\"O\n" +
+	"\x14RetryNetworkResponse\x127\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1d.hybrid.local.v1.NetworkStateR\anetwork\"\x12\n" +
 	"\x10GetStatusRequest\"D\n" +
 	"\x11GetStatusResponse\x12/\n" +
-	"\x06status\x18\x01 \x01(\v2\x17.hybrid.local.v1.StatusR\x06status\"\xc6\x05\n" +
+	"\x06status\x18\x01 \x01(\v2\x17.hybrid.local.v1.StatusR\x06status\"\x87\x06\n" +
 	"\x06Status\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12$\n" +
 	"\x0ehost_id_source\x18\x02 \x01(\tR\fhostIdSource\x12\x18\n" +
@@ -986,7 +1576,16 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"conditions\x12@\n" +
 	"\toperation\x18\f \x01(\v2\".hybrid.agent.v1.OperationProgressR\toperation\x12\x16\n" +
 	"\x06runner\x18\r \x01(\tR\x06runner\x120\n" +
-	"\x04node\x18\x0e \x01(\v2\x1c.hybrid.local.v1.NodeSummaryR\x04node\"\xb0\x02\n" +
+	"\x04node\x18\x0e \x01(\v2\x1c.hybrid.local.v1.NodeSummaryR\x04node\x12?\n" +
+	"\fpath_summary\x18\x0f \x01(\v2\x1c.hybrid.local.v1.PathSummaryR\vpathSummary\"\xeb\x01\n" +
+	"\vPathSummary\x12\x18\n" +
+	"\averdict\x18\x01 \x01(\tR\averdict\x12\x18\n" +
+	"\asegment\x18\x02 \x01(\tR\asegment\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x19\n" +
+	"\bpath_mtu\x18\x05 \x01(\rR\apathMtu\x12$\n" +
+	"\x0emtu_black_hole\x18\x06 \x01(\bR\fmtuBlackHole\x12\x1b\n" +
+	"\troute_mtu\x18\a \x01(\rR\brouteMtu\"\xb0\x02\n" +
 	"\x0fPlaneConnection\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1c\n" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x120\n" +
@@ -1006,7 +1605,7 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\n" +
 	"from_cache\x18\x06 \x01(\bR\tfromCache\x12-\n" +
 	"\x12refused_generation\x18\a \x01(\x04R\x11refusedGeneration\x129\n" +
-	"\brefusals\x18\b \x03(\v2\x1d.hybrid.agent.v1.FieldRefusalR\brefusals\"\xd7\x02\n" +
+	"\brefusals\x18\b \x03(\v2\x1d.hybrid.agent.v1.FieldRefusalR\brefusals\"\xbe\x04\n" +
 	"\fNetworkState\x12\x10\n" +
 	"\x03nic\x18\x01 \x01(\tR\x03nic\x12\x1d\n" +
 	"\n" +
@@ -1018,7 +1617,29 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\arepairs\x18\x06 \x01(\x04R\arepairs\x12@\n" +
 	"\x0elast_repair_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\flastRepairAt\x12C\n" +
 	"\x10last_repair_took\x18\b \x01(\v2\x19.google.protobuf.DurationR\x0elastRepairTook\x12%\n" +
-	"\x0eforeign_routes\x18\t \x03(\tR\rforeignRoutes\"\xbb\x01\n" +
+	"\x0eforeign_routes\x18\t \x03(\tR\rforeignRoutes\x12;\n" +
+	"\vvpn_servers\x18\n" +
+	" \x03(\v2\x1a.hybrid.local.v1.VPNServerR\n" +
+	"vpnServers\x123\n" +
+	"\x05trial\x18\v \x01(\v2\x1d.hybrid.local.v1.NetworkTrialR\x05trial\x12>\n" +
+	"\vrolled_back\x18\f \x01(\v2\x1d.hybrid.local.v1.NetworkTrialR\n" +
+	"rolledBack\x12\x1d\n" +
+	"\n" +
+	"last_rival\x18\r \x01(\tR\tlastRival\x12\x14\n" +
+	"\x05rules\x18\x0e \x03(\tR\x05rules\"\xc2\x01\n" +
+	"\tVPNServer\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06active\x18\x02 \x01(\bR\x06active\x12\x0e\n" +
+	"\x02ok\x18\x03 \x01(\bR\x02ok\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12+\n" +
+	"\x03rtt\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03rtt\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xc5\x01\n" +
+	"\fNetworkTrial\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\x125\n" +
+	"\bbegan_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\abeganAt\x126\n" +
+	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xbb\x01\n" +
 	"\n" +
 	"PathTarget\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x16\n" +
@@ -1046,10 +1667,13 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\x1aapplied_kubernetes_version\x18\x06 \x01(\tR\x18appliedKubernetesVersion\"\x11\n" +
 	"\x0fListNICsRequest\"<\n" +
 	"\x10ListNICsResponse\x12(\n" +
-	"\x04nics\x18\x01 \x03(\v2\x14.hybrid.agent.v1.NICR\x04nics2\xb3\x01\n" +
+	"\x04nics\x18\x01 \x03(\v2\x14.hybrid.agent.v1.NICR\x04nics2\xd9\x03\n" +
 	"\fLocalService\x12R\n" +
 	"\tGetStatus\x12!.hybrid.local.v1.GetStatusRequest\x1a\".hybrid.local.v1.GetStatusResponse\x12O\n" +
-	"\bListNICs\x12 .hybrid.local.v1.ListNICsRequest\x1a!.hybrid.local.v1.ListNICsResponseB+Z)hybridagent/proto/hybrid/local/v1;localv1b\x06proto3"
+	"\bListNICs\x12 .hybrid.local.v1.ListNICsRequest\x1a!.hybrid.local.v1.ListNICsResponse\x12a\n" +
+	"\x0eConfirmNetwork\x12&.hybrid.local.v1.ConfirmNetworkRequest\x1a'.hybrid.local.v1.ConfirmNetworkResponse\x12d\n" +
+	"\x0fRollbackNetwork\x12'.hybrid.local.v1.RollbackNetworkRequest\x1a(.hybrid.local.v1.RollbackNetworkResponse\x12[\n" +
+	"\fRetryNetwork\x12$.hybrid.local.v1.RetryNetworkRequest\x1a%.hybrid.local.v1.RetryNetworkResponseB+Z)hybridagent/proto/hybrid/local/v1;localv1b\x06proto3"
 
 var (
 	file_hybrid_local_v1_local_proto_rawDescOnce sync.Once
@@ -1063,59 +1687,86 @@ func file_hybrid_local_v1_local_proto_rawDescGZIP() []byte {
 	return file_hybrid_local_v1_local_proto_rawDescData
 }
 
-var file_hybrid_local_v1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_hybrid_local_v1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_hybrid_local_v1_local_proto_goTypes = []any{
-	(*GetStatusRequest)(nil),      // 0: hybrid.local.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 1: hybrid.local.v1.GetStatusResponse
-	(*Status)(nil),                // 2: hybrid.local.v1.Status
-	(*PlaneConnection)(nil),       // 3: hybrid.local.v1.PlaneConnection
-	(*AssignmentState)(nil),       // 4: hybrid.local.v1.AssignmentState
-	(*NetworkState)(nil),          // 5: hybrid.local.v1.NetworkState
-	(*PathTarget)(nil),            // 6: hybrid.local.v1.PathTarget
-	(*TimeServer)(nil),            // 7: hybrid.local.v1.TimeServer
-	(*NodeSummary)(nil),           // 8: hybrid.local.v1.NodeSummary
-	(*ListNICsRequest)(nil),       // 9: hybrid.local.v1.ListNICsRequest
-	(*ListNICsResponse)(nil),      // 10: hybrid.local.v1.ListNICsResponse
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*v1.Condition)(nil),          // 13: hybrid.agent.v1.Condition
-	(*v1.OperationProgress)(nil),  // 14: hybrid.agent.v1.OperationProgress
-	(*v1.FieldRefusal)(nil),       // 15: hybrid.agent.v1.FieldRefusal
-	(*v1.NIC)(nil),                // 16: hybrid.agent.v1.NIC
+	(*ConfirmNetworkRequest)(nil),   // 0: hybrid.local.v1.ConfirmNetworkRequest
+	(*ConfirmNetworkResponse)(nil),  // 1: hybrid.local.v1.ConfirmNetworkResponse
+	(*RollbackNetworkRequest)(nil),  // 2: hybrid.local.v1.RollbackNetworkRequest
+	(*RollbackNetworkResponse)(nil), // 3: hybrid.local.v1.RollbackNetworkResponse
+	(*RetryNetworkRequest)(nil),     // 4: hybrid.local.v1.RetryNetworkRequest
+	(*RetryNetworkResponse)(nil),    // 5: hybrid.local.v1.RetryNetworkResponse
+	(*GetStatusRequest)(nil),        // 6: hybrid.local.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 7: hybrid.local.v1.GetStatusResponse
+	(*Status)(nil),                  // 8: hybrid.local.v1.Status
+	(*PathSummary)(nil),             // 9: hybrid.local.v1.PathSummary
+	(*PlaneConnection)(nil),         // 10: hybrid.local.v1.PlaneConnection
+	(*AssignmentState)(nil),         // 11: hybrid.local.v1.AssignmentState
+	(*NetworkState)(nil),            // 12: hybrid.local.v1.NetworkState
+	(*VPNServer)(nil),               // 13: hybrid.local.v1.VPNServer
+	(*NetworkTrial)(nil),            // 14: hybrid.local.v1.NetworkTrial
+	(*PathTarget)(nil),              // 15: hybrid.local.v1.PathTarget
+	(*TimeServer)(nil),              // 16: hybrid.local.v1.TimeServer
+	(*NodeSummary)(nil),             // 17: hybrid.local.v1.NodeSummary
+	(*ListNICsRequest)(nil),         // 18: hybrid.local.v1.ListNICsRequest
+	(*ListNICsResponse)(nil),        // 19: hybrid.local.v1.ListNICsResponse
+	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 21: google.protobuf.Duration
+	(*v1.Condition)(nil),            // 22: hybrid.agent.v1.Condition
+	(*v1.OperationProgress)(nil),    // 23: hybrid.agent.v1.OperationProgress
+	(*v1.FieldRefusal)(nil),         // 24: hybrid.agent.v1.FieldRefusal
+	(*v1.NIC)(nil),                  // 25: hybrid.agent.v1.NIC
 }
 var file_hybrid_local_v1_local_proto_depIdxs = []int32{
-	2,  // 0: hybrid.local.v1.GetStatusResponse.status:type_name -> hybrid.local.v1.Status
-	11, // 1: hybrid.local.v1.Status.started_at:type_name -> google.protobuf.Timestamp
-	3,  // 2: hybrid.local.v1.Status.plane:type_name -> hybrid.local.v1.PlaneConnection
-	4,  // 3: hybrid.local.v1.Status.assignment:type_name -> hybrid.local.v1.AssignmentState
-	5,  // 4: hybrid.local.v1.Status.network:type_name -> hybrid.local.v1.NetworkState
-	6,  // 5: hybrid.local.v1.Status.path:type_name -> hybrid.local.v1.PathTarget
-	7,  // 6: hybrid.local.v1.Status.time_servers:type_name -> hybrid.local.v1.TimeServer
-	12, // 7: hybrid.local.v1.Status.clock_offset:type_name -> google.protobuf.Duration
-	13, // 8: hybrid.local.v1.Status.conditions:type_name -> hybrid.agent.v1.Condition
-	14, // 9: hybrid.local.v1.Status.operation:type_name -> hybrid.agent.v1.OperationProgress
-	8,  // 10: hybrid.local.v1.Status.node:type_name -> hybrid.local.v1.NodeSummary
-	11, // 11: hybrid.local.v1.PlaneConnection.since:type_name -> google.protobuf.Timestamp
-	11, // 12: hybrid.local.v1.PlaneConnection.next_attempt_at:type_name -> google.protobuf.Timestamp
-	11, // 13: hybrid.local.v1.PlaneConnection.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	15, // 14: hybrid.local.v1.AssignmentState.refusals:type_name -> hybrid.agent.v1.FieldRefusal
-	11, // 15: hybrid.local.v1.NetworkState.last_repair_at:type_name -> google.protobuf.Timestamp
-	12, // 16: hybrid.local.v1.NetworkState.last_repair_took:type_name -> google.protobuf.Duration
-	12, // 17: hybrid.local.v1.PathTarget.rtt:type_name -> google.protobuf.Duration
-	11, // 18: hybrid.local.v1.PathTarget.at:type_name -> google.protobuf.Timestamp
-	12, // 19: hybrid.local.v1.TimeServer.offset:type_name -> google.protobuf.Duration
-	12, // 20: hybrid.local.v1.TimeServer.rtt:type_name -> google.protobuf.Duration
-	11, // 21: hybrid.local.v1.NodeSummary.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	16, // 22: hybrid.local.v1.ListNICsResponse.nics:type_name -> hybrid.agent.v1.NIC
-	0,  // 23: hybrid.local.v1.LocalService.GetStatus:input_type -> hybrid.local.v1.GetStatusRequest
-	9,  // 24: hybrid.local.v1.LocalService.ListNICs:input_type -> hybrid.local.v1.ListNICsRequest
-	1,  // 25: hybrid.local.v1.LocalService.GetStatus:output_type -> hybrid.local.v1.GetStatusResponse
-	10, // 26: hybrid.local.v1.LocalService.ListNICs:output_type -> hybrid.local.v1.ListNICsResponse
-	25, // [25:27] is the sub-list for method output_type
-	23, // [23:25] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	12, // 0: hybrid.local.v1.ConfirmNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
+	12, // 1: hybrid.local.v1.RollbackNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
+	12, // 2: hybrid.local.v1.RetryNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
+	8,  // 3: hybrid.local.v1.GetStatusResponse.status:type_name -> hybrid.local.v1.Status
+	20, // 4: hybrid.local.v1.Status.started_at:type_name -> google.protobuf.Timestamp
+	10, // 5: hybrid.local.v1.Status.plane:type_name -> hybrid.local.v1.PlaneConnection
+	11, // 6: hybrid.local.v1.Status.assignment:type_name -> hybrid.local.v1.AssignmentState
+	12, // 7: hybrid.local.v1.Status.network:type_name -> hybrid.local.v1.NetworkState
+	15, // 8: hybrid.local.v1.Status.path:type_name -> hybrid.local.v1.PathTarget
+	16, // 9: hybrid.local.v1.Status.time_servers:type_name -> hybrid.local.v1.TimeServer
+	21, // 10: hybrid.local.v1.Status.clock_offset:type_name -> google.protobuf.Duration
+	22, // 11: hybrid.local.v1.Status.conditions:type_name -> hybrid.agent.v1.Condition
+	23, // 12: hybrid.local.v1.Status.operation:type_name -> hybrid.agent.v1.OperationProgress
+	17, // 13: hybrid.local.v1.Status.node:type_name -> hybrid.local.v1.NodeSummary
+	9,  // 14: hybrid.local.v1.Status.path_summary:type_name -> hybrid.local.v1.PathSummary
+	20, // 15: hybrid.local.v1.PathSummary.since:type_name -> google.protobuf.Timestamp
+	20, // 16: hybrid.local.v1.PlaneConnection.since:type_name -> google.protobuf.Timestamp
+	20, // 17: hybrid.local.v1.PlaneConnection.next_attempt_at:type_name -> google.protobuf.Timestamp
+	20, // 18: hybrid.local.v1.PlaneConnection.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	24, // 19: hybrid.local.v1.AssignmentState.refusals:type_name -> hybrid.agent.v1.FieldRefusal
+	20, // 20: hybrid.local.v1.NetworkState.last_repair_at:type_name -> google.protobuf.Timestamp
+	21, // 21: hybrid.local.v1.NetworkState.last_repair_took:type_name -> google.protobuf.Duration
+	13, // 22: hybrid.local.v1.NetworkState.vpn_servers:type_name -> hybrid.local.v1.VPNServer
+	14, // 23: hybrid.local.v1.NetworkState.trial:type_name -> hybrid.local.v1.NetworkTrial
+	14, // 24: hybrid.local.v1.NetworkState.rolled_back:type_name -> hybrid.local.v1.NetworkTrial
+	21, // 25: hybrid.local.v1.VPNServer.rtt:type_name -> google.protobuf.Duration
+	20, // 26: hybrid.local.v1.VPNServer.since:type_name -> google.protobuf.Timestamp
+	20, // 27: hybrid.local.v1.NetworkTrial.began_at:type_name -> google.protobuf.Timestamp
+	20, // 28: hybrid.local.v1.NetworkTrial.deadline:type_name -> google.protobuf.Timestamp
+	21, // 29: hybrid.local.v1.PathTarget.rtt:type_name -> google.protobuf.Duration
+	20, // 30: hybrid.local.v1.PathTarget.at:type_name -> google.protobuf.Timestamp
+	21, // 31: hybrid.local.v1.TimeServer.offset:type_name -> google.protobuf.Duration
+	21, // 32: hybrid.local.v1.TimeServer.rtt:type_name -> google.protobuf.Duration
+	20, // 33: hybrid.local.v1.NodeSummary.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	25, // 34: hybrid.local.v1.ListNICsResponse.nics:type_name -> hybrid.agent.v1.NIC
+	6,  // 35: hybrid.local.v1.LocalService.GetStatus:input_type -> hybrid.local.v1.GetStatusRequest
+	18, // 36: hybrid.local.v1.LocalService.ListNICs:input_type -> hybrid.local.v1.ListNICsRequest
+	0,  // 37: hybrid.local.v1.LocalService.ConfirmNetwork:input_type -> hybrid.local.v1.ConfirmNetworkRequest
+	2,  // 38: hybrid.local.v1.LocalService.RollbackNetwork:input_type -> hybrid.local.v1.RollbackNetworkRequest
+	4,  // 39: hybrid.local.v1.LocalService.RetryNetwork:input_type -> hybrid.local.v1.RetryNetworkRequest
+	7,  // 40: hybrid.local.v1.LocalService.GetStatus:output_type -> hybrid.local.v1.GetStatusResponse
+	19, // 41: hybrid.local.v1.LocalService.ListNICs:output_type -> hybrid.local.v1.ListNICsResponse
+	1,  // 42: hybrid.local.v1.LocalService.ConfirmNetwork:output_type -> hybrid.local.v1.ConfirmNetworkResponse
+	3,  // 43: hybrid.local.v1.LocalService.RollbackNetwork:output_type -> hybrid.local.v1.RollbackNetworkResponse
+	5,  // 44: hybrid.local.v1.LocalService.RetryNetwork:output_type -> hybrid.local.v1.RetryNetworkResponse
+	40, // [40:45] is the sub-list for method output_type
+	35, // [35:40] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_local_v1_local_proto_init() }
@@ -1129,7 +1780,7 @@ func file_hybrid_local_v1_local_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_local_v1_local_proto_rawDesc), len(file_hybrid_local_v1_local_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

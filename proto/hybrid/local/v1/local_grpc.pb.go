@@ -19,8 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	LocalService_GetStatus_FullMethodName = "/hybrid.local.v1.LocalService/GetStatus"
-	LocalService_ListNICs_FullMethodName  = "/hybrid.local.v1.LocalService/ListNICs"
+	LocalService_GetStatus_FullMethodName       = "/hybrid.local.v1.LocalService/GetStatus"
+	LocalService_ListNICs_FullMethodName        = "/hybrid.local.v1.LocalService/ListNICs"
+	LocalService_ConfirmNetwork_FullMethodName  = "/hybrid.local.v1.LocalService/ConfirmNetwork"
+	LocalService_RollbackNetwork_FullMethodName = "/hybrid.local.v1.LocalService/RollbackNetwork"
+	LocalService_RetryNetwork_FullMethodName    = "/hybrid.local.v1.LocalService/RetryNetwork"
 )
 
 // LocalServiceClient is the client API for LocalService service.
@@ -35,6 +38,15 @@ type LocalServiceClient interface {
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// ListNICs answers every network interface with why it could be chosen or not.
 	ListNICs(ctx context.Context, in *ListNICsRequest, opts ...grpc.CallOption) (*ListNICsResponse, error)
+	// ConfirmNetwork ends the trial under way: the new network stays, whatever the
+	// plane and the path say. Root only. FAILED_PRECONDITION: no trial runs.
+	ConfirmNetwork(ctx context.Context, in *ConfirmNetworkRequest, opts ...grpc.CallOption) (*ConfirmNetworkResponse, error)
+	// RollbackNetwork ends the trial under way: the network from before returns.
+	// Root only. FAILED_PRECONDITION: no trial runs.
+	RollbackNetwork(ctx context.Context, in *RollbackNetworkRequest, opts ...grpc.CallOption) (*RollbackNetworkResponse, error)
+	// RetryNetwork tries the assignment once more that was rolled back. Root only.
+	// FAILED_PRECONDITION: none was.
+	RetryNetwork(ctx context.Context, in *RetryNetworkRequest, opts ...grpc.CallOption) (*RetryNetworkResponse, error)
 }
 
 type localServiceClient struct {
@@ -65,6 +77,36 @@ func (c *localServiceClient) ListNICs(ctx context.Context, in *ListNICsRequest, 
 	return out, nil
 }
 
+func (c *localServiceClient) ConfirmNetwork(ctx context.Context, in *ConfirmNetworkRequest, opts ...grpc.CallOption) (*ConfirmNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmNetworkResponse)
+	err := c.cc.Invoke(ctx, LocalService_ConfirmNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *localServiceClient) RollbackNetwork(ctx context.Context, in *RollbackNetworkRequest, opts ...grpc.CallOption) (*RollbackNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackNetworkResponse)
+	err := c.cc.Invoke(ctx, LocalService_RollbackNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *localServiceClient) RetryNetwork(ctx context.Context, in *RetryNetworkRequest, opts ...grpc.CallOption) (*RetryNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryNetworkResponse)
+	err := c.cc.Invoke(ctx, LocalService_RetryNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LocalServiceServer is the server API for LocalService service.
 // All implementations must embed UnimplementedLocalServiceServer
 // for forward compatibility.
@@ -77,6 +119,15 @@ type LocalServiceServer interface {
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// ListNICs answers every network interface with why it could be chosen or not.
 	ListNICs(context.Context, *ListNICsRequest) (*ListNICsResponse, error)
+	// ConfirmNetwork ends the trial under way: the new network stays, whatever the
+	// plane and the path say. Root only. FAILED_PRECONDITION: no trial runs.
+	ConfirmNetwork(context.Context, *ConfirmNetworkRequest) (*ConfirmNetworkResponse, error)
+	// RollbackNetwork ends the trial under way: the network from before returns.
+	// Root only. FAILED_PRECONDITION: no trial runs.
+	RollbackNetwork(context.Context, *RollbackNetworkRequest) (*RollbackNetworkResponse, error)
+	// RetryNetwork tries the assignment once more that was rolled back. Root only.
+	// FAILED_PRECONDITION: none was.
+	RetryNetwork(context.Context, *RetryNetworkRequest) (*RetryNetworkResponse, error)
 	mustEmbedUnimplementedLocalServiceServer()
 }
 
@@ -92,6 +143,15 @@ func (UnimplementedLocalServiceServer) GetStatus(context.Context, *GetStatusRequ
 }
 func (UnimplementedLocalServiceServer) ListNICs(context.Context, *ListNICsRequest) (*ListNICsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNICs not implemented")
+}
+func (UnimplementedLocalServiceServer) ConfirmNetwork(context.Context, *ConfirmNetworkRequest) (*ConfirmNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmNetwork not implemented")
+}
+func (UnimplementedLocalServiceServer) RollbackNetwork(context.Context, *RollbackNetworkRequest) (*RollbackNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackNetwork not implemented")
+}
+func (UnimplementedLocalServiceServer) RetryNetwork(context.Context, *RetryNetworkRequest) (*RetryNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryNetwork not implemented")
 }
 func (UnimplementedLocalServiceServer) mustEmbedUnimplementedLocalServiceServer() {}
 func (UnimplementedLocalServiceServer) testEmbeddedByValue()                      {}
@@ -150,6 +210,60 @@ func _LocalService_ListNICs_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LocalService_ConfirmNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LocalServiceServer).ConfirmNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LocalService_ConfirmNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LocalServiceServer).ConfirmNetwork(ctx, req.(*ConfirmNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LocalService_RollbackNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LocalServiceServer).RollbackNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LocalService_RollbackNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LocalServiceServer).RollbackNetwork(ctx, req.(*RollbackNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LocalService_RetryNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LocalServiceServer).RetryNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LocalService_RetryNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LocalServiceServer).RetryNetwork(ctx, req.(*RetryNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LocalService_ServiceDesc is the grpc.ServiceDesc for LocalService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -164,6 +278,18 @@ var LocalService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListNICs",
 			Handler:    _LocalService_ListNICs_Handler,
+		},
+		{
+			MethodName: "ConfirmNetwork",
+			Handler:    _LocalService_ConfirmNetwork_Handler,
+		},
+		{
+			MethodName: "RollbackNetwork",
+			Handler:    _LocalService_RollbackNetwork_Handler,
+		},
+		{
+			MethodName: "RetryNetwork",
+			Handler:    _LocalService_RetryNetwork_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
