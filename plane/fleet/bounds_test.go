@@ -22,6 +22,7 @@ func bounds() map[string][2]int {
 		"HostStatus.conditions": {32, 0}, "Condition.type": {0, 64}, "Condition.reason": {0, 64}, "Condition.message": {0, 1024},
 		"HostStatus.nic": {0, 127}, "HostStatus.node_ip": {0, 15}, "HostStatus.applied_node_digest": {0, 64},
 		"HostStatus.applied_kubernetes_version": {0, 32}, "HostStatus.routes": {64, 256}, "HostStatus.repave_fields": {32, 128}, "HostStatus.runner": {0, 32},
+		"HostStatus.vpn_server": {0, 15}, "HostStatus.vpn_servers": {8, 15},
 		"AssignmentResult.digest": {0, 64}, "AssignmentResult.refusals": {32, 0}, "FieldRefusal.field": {0, 128}, "FieldRefusal.reason": {0, 1024},
 		"OperationProgress.operation_id": {0, 64}, "OperationProgress.step": {0, 64}, "OperationProgress.message": {0, 4096},
 		"OperationProgress.log_lines": {10, 512}, "OperationProgress.node_digest": {0, 64},
