@@ -78,7 +78,7 @@ func (c *core) network(ctx context.Context) {
 func (c *core) judge(n network) (netResult, []netcfg.Route) {
 	result := netResult{inventoryErr: c.facts.net.inventoryErr}
 	result.selection, result.candidates, result.selectErr = netcfg.SelectNIC(c.inv, netcfg.SelectionInput{
-		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward, Sticky: c.facts.stickyNIC,
+		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward, Sticky: netcfg.Remembered{Name: c.facts.stickyNIC},
 	})
 	result.selected = result.selectErr == nil && len(n.vpcCIDRs) > 0
 	if len(n.vpcCIDRs) > 0 && result.selectErr != nil {

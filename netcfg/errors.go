@@ -19,6 +19,9 @@ const (
 type FieldError struct {
 	// Field is a Field… constant, with an index where it is a list's value.
 	Field string
+	// Code is one of the codes of this package (NICUnknown, VPNServerNotOnLink, …):
+	// what is wrong, in a word for programs.
+	Code string
 	// Value is the refused value as the operator wrote it.
 	Value string
 	// Reason says what is wrong, without a final stop.
@@ -52,9 +55,17 @@ func (e *FieldError) noun() string {
 // SelectionError says that no NIC could be selected and holds every candidate
 // with its reasons. It wraps a FieldError.
 type SelectionError struct {
-	Refusal    FieldError
+	Refusal FieldError
+	// Candidates are all links of the host.
 	Candidates []Candidate
+	// Meant is the candidate that ought to have been selected: the named one, else
+	// the one selected before, else the one that lacks least. A link that is not on
+	// the host has a name or MAC only. Without a name and MAC there is none.
+	Meant Candidate
 }
+
+// Code says in a word what is wrong: a NIC… code or OutsideRemoteNodeCIDRs.
+func (e *SelectionError) Code() string { return e.Refusal.Code }
 
 // Error gives the refusal, then each candidate with its reasons, on one line.
 func (e *SelectionError) Error() string {

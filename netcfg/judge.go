@@ -11,20 +11,20 @@ import (
 // judge gives the verdict on one link, without looking at the others.
 func judge(inv Inventory, in SelectionInput, l Link) Candidate {
 	c := Candidate{Link: l}
-	if why := rejectLink(inv, in, l); why != "" {
-		c.Reasons = []string{why}
+	if code, why := rejectLink(inv, in, l); code != "" {
+		c.Code, c.Reasons = code, []string{why}
 		return c
 	}
 	globals := slices.DeleteFunc(slices.Clone(l.Addrs), func(p netip.Prefix) bool { return !isGlobal(p.Addr()) })
 	if len(globals) == 0 {
-		c.Reasons = []string{"has no global unicast IPv4 address"}
+		c.Code, c.Reasons = NICNoAddress, []string{"has no global unicast IPv4 address"}
 		return c
 	}
 	inside := slices.DeleteFunc(slices.Clone(globals), func(p netip.Prefix) bool {
 		return len(in.RemoteNodeCIDRs) > 0 && !containedIn(in.RemoteNodeCIDRs, p.Addr())
 	})
 	if len(inside) == 0 {
-		c.outside = true
+		c.Code = OutsideRemoteNodeCIDRs
 		c.Reasons = []string{fmt.Sprintf("has %s, outside the remote node CIDRs %s", joinPrefixes(globals), joinPrefixes(in.RemoteNodeCIDRs))}
 		return c
 	}
@@ -33,28 +33,31 @@ func judge(inv Inventory, in SelectionInput, l Link) Candidate {
 	return c
 }
 
-// rejectLink holds the checks that need no address.
-func rejectLink(inv Inventory, in SelectionInput, l Link) string {
+// rejectLink holds the checks that need no address; code is "" where it passes.
+func rejectLink(inv Inventory, in SelectionInput, l Link) (code, why string) {
 	switch {
 	case !in.Selector.auto() && !in.Selector.matches(l):
-		return "is not " + in.Selector.String()
+		return NICNotMeant, "is not " + in.Selector.String()
 	case l.Loopback:
-		return "is the loopback"
+		return NICUnusable, "is the loopback"
 	case !l.Up:
-		return "is down"
-	case !l.Carrier && !l.HasName(in.Sticky):
+		return NICDown, "is down"
+	case !l.Carrier && !l.HasName(in.Sticky.Name):
 		// A link that was selected before is kept through a pulled cable:
 		// changing the node IP of a running node would be worse.
-		return "has no carrier"
+		return NICNoCarrier, "has no carrier"
 	}
 	if l.MasterIndex != 0 {
 		master, _ := inv.LinkByIndex(l.MasterIndex)
-		return strings.TrimSpace("is enslaved to " + master.Name)
+		return NICEnslaved, strings.TrimSpace("is enslaved to " + master.Name)
 	}
-	if in.Selector.auto() {
-		return notForAuto(inv, l)
+	if !in.Selector.auto() {
+		return "", ""
 	}
-	return ""
+	if why := notForAuto(inv, l); why != "" {
+		return NICUnusable, why
+	}
+	return "", ""
 }
 
 // accept fills node IP, rank and reasons of a usable candidate.

@@ -38,8 +38,10 @@ type SelectionInput struct {
 	RemoteNodeCIDRs []netip.Prefix
 	// Toward are addresses of the API endpoint and the plane.
 	Toward []netip.Addr
-	// Sticky is the name of the link that was selected before, or "".
-	Sticky string
+	// Sticky is the link that was selected before; the zero value: none.
+	Sticky Remembered
+	// Hold says that a node runs with Sticky.NodeIP. See SelectNIC.
+	Hold bool
 }
 
 // Candidate is one link with the verdict on it.
@@ -49,11 +51,12 @@ type Candidate struct {
 	NodeIP netip.Addr
 	// Accepted candidates could be used; the Selected one is.
 	Accepted, Selected bool
+	// Code says in a word why the link was not accepted; "" where it was.
+	Code string
 	// Reasons explain the verdict, most telling first; never empty.
 	Reasons []string
 
-	rank    rank
-	outside bool // has global addresses, none inside the remote node CIDRs
+	rank rank
 }
 
 // String renders the candidate on one line: name, addresses, reasons.
@@ -104,7 +107,7 @@ func SelectNIC(inv Inventory, in SelectionInput) (Selection, []Candidate, error)
 		return a.rank.compare(b.rank)
 	})
 	if len(cands) == 0 || !cands[0].Accepted {
-		return Selection{}, cands, &SelectionError{Refusal: refusal(in, cands), Candidates: cands}
+		return Selection{}, cands, refuse(in, cands)
 	}
 	keepSticky(in, cands)
 	return finish(cands), cands, nil
@@ -114,7 +117,7 @@ func SelectNIC(inv Inventory, in SelectionInput) (Selection, []Candidate, error)
 // there already, the reasons stay those that put it there.
 func keepSticky(in SelectionInput, cands []Candidate) {
 	for i, c := range cands {
-		if !c.Accepted || !c.Link.HasName(in.Sticky) {
+		if !c.Accepted || !c.Link.HasName(in.Sticky.Name) {
 			continue
 		}
 		if i == 0 {
@@ -164,36 +167,6 @@ func boolFirst(a, b bool) int {
 		return -1
 	}
 	return 1
-}
-
-func refusal(in SelectionInput, cands []Candidate) FieldError {
-	r := FieldError{Field: FieldNIC, Value: in.Selector.String()}
-	matches := 0
-	outside := ""
-	for _, c := range cands {
-		if in.Selector.auto() || in.Selector.matches(c.Link) {
-			matches++
-			if c.outside && outside == "" {
-				outside = c.Link.Name
-			}
-		}
-	}
-	cidrs := joinPrefixes(in.RemoteNodeCIDRs)
-	switch {
-	case !in.Selector.auto() && matches == 0:
-		r.Reason = "no link on this host has that " + in.Selector.what()
-		r.Action = "set the host's NIC to one of the candidates, or to auto"
-	case outside != "":
-		r.Reason = "no address inside the remote node CIDRs " + cidrs
-		r.Action = "give the NIC an address inside them, select another NIC, or correct the HybridCluster's remote node CIDRs"
-	case in.Selector.auto():
-		r.Reason = "no link is usable"
-		r.Action = "bring a NIC up with an IPv4 address, or name the host's NIC"
-	default:
-		r.Reason = "the link is not usable"
-		r.Action = "correct the link, or set the host's NIC to another candidate"
-	}
-	return r
 }
 
 func (s Selector) what() string {
