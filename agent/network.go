@@ -87,7 +87,8 @@ func (c *core) judge(n network) (netResult, []netcfg.Route) {
 	intent := netcfg.RouteIntent{VPCCIDRs: n.vpcCIDRs, VPNServers: n.vpnServers}
 	plan, err := netcfg.PlanRoutes(c.inv, result.selection, intent)
 	result.vpnServer, result.notRequired, result.planErr = plan.Active, intent.NotRequired(), err
-	return result, plan.Routes
+	// The keeper holds the main table only.
+	return result, slices.DeleteFunc(plan.Routes, func(r netcfg.Route) bool { return r.Table != netcfg.TableMain })
 }
 
 func (c *core) setRoutes(ctx context.Context, routes []netcfg.Route) error {

@@ -37,7 +37,7 @@ func misfits() map[string]misfit {
 		"node IP outside": {func(a *agentv1.Assignment) { a.Network.RemoteNodeCidrs = []string{"10.201.0.0/16"} },
 			"network.nic", ConditionNICSelected, "OutsideRemoteNodeCIDRs", []string{"10.201.0.0/16", "10.200.0.11", "remote node CIDRs"}},
 		"VPN server not on-link": {func(a *agentv1.Assignment) { a.Network.VpnServers = []string{"10.9.9.9"} },
-			"network.vpn_servers", ConditionRoutesInstalled, "VPNServerNotOnLink", []string{"10.9.9.9", "not on-link", "correct the host's VPN server IP"}},
+			"network.vpn_servers[0]", ConditionRoutesInstalled, "VPNServerNotOnLink", []string{"10.9.9.9", "not on-link", "correct the host's VPN server IP"}},
 		"VPC CIDR over own subnet": {func(a *agentv1.Assignment) { a.Network.VpcCidrs = []string{"10.77.0.0/16"} },
 			"network.vpc_cidrs[0]", ConditionRoutesInstalled, "VPCCIDRCoversOwnSubnet", []string{"10.77.0.0/16", "10.77.1.0/24", "till0", "correct the HybridCluster"}},
 		"VPC CIDR over the gateway": {func(a *agentv1.Assignment) { a.Network.VpcCidrs = []string{"192.168.0.0/16"} },

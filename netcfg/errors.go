@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Paths of the assignment's fields that a FieldError can carry. FieldVPCCIDRs is
+// Paths of the assignment's fields that a FieldError can carry. Those of lists are
 // followed by the index of the value, as in network.vpc_cidrs[1].
 const (
 	FieldNIC        = "network.nic"
@@ -44,7 +44,7 @@ func (e *FieldError) noun() string {
 	switch {
 	case e.Field == FieldNIC:
 		return "NIC"
-	case e.Field == FieldVPNServers:
+	case strings.HasPrefix(e.Field, FieldVPNServers):
 		return "VPN server"
 	case strings.HasPrefix(e.Field, FieldVPCCIDRs):
 		return "VPC CIDR"

@@ -2,9 +2,7 @@ package netcfg
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
-	"slices"
 )
 
 // RouteIntent is the routing part of an assignment.
@@ -22,191 +20,135 @@ type RouteIntent struct {
 	Metric uint32
 	// OnLink accepts servers that no subnet of the NIC holds, as neighbours.
 	OnLink bool
-	// MTU for the routes, in bytes; 0: the link's.
+	// MTU for the routes, in bytes; 0: the link's. One that is not below the link's
+	// changes nothing; one below 576 counts as 576.
 	MTU uint32
+	// Plane are addresses of the management plane, or of the proxy before it. They
+	// decide nothing: see Plan.PlaneMoves.
+	Plane []netip.Addr
 }
 
 // Plan is what PlanRoutes makes of an intent.
 type Plan struct {
-	// Routes and Rules for the kernel, sorted.
+	// Routes for the kernel: the main table's, then each probe table's, sorted.
 	Routes []Route
-	Rules  []Rule
+	// Rules that lead marked probes into their tables; none with one server only.
+	Rules []Rule
 	// Active is the server in use; invalid where the intent is NotRequired.
 	Active netip.Addr
 	// Servers that can be used, in order of preference, with how to probe each.
 	Servers []ServerPath
 	// Unusable are the servers that were left out; one could be used.
 	Unusable []*FieldError
+	// PlaneMoves are those of RouteIntent.Plane that are reached by another way once
+	// the plan is in the kernel: what this host asks for help with depends on it.
+	PlaneMoves []PlaneMove
 }
 
 // NotRequired says that no route is to be installed, because the default gateway
 // is expected to route the VPC.
 func (i RouteIntent) NotRequired() bool { return len(i.VPNServers) == 0 }
 
-// PlanRoutes returns one route per VPC CIDR via the VPN server, source = node IP,
-// sorted; none where the intent is NotRequired. It is pure. Each refused value is
-// a *FieldError, all of them joined; with an error there are no routes: part of a
-// VPC is not a state that anybody asked for.
+// usableServer is one VPN server that can be a next hop.
+type usableServer struct {
+	addr   netip.Addr
+	index  int // in the operator's list: marks and tables stay while others fail
+	onLink bool
+}
+
+// PlanRoutes returns one main-table route per VPC CIDR via the active VPN server,
+// source = node IP; where two servers or more can be used, also the tables and
+// rules by which each of them is probed. Nothing where the intent is NotRequired.
+// It is pure. Each refused value is a *FieldError, all of them joined; with an
+// error there are no routes: part of a VPC is not a state that anybody asked for.
+// A server that cannot be used is no error as long as another can.
 func PlanRoutes(inv Inventory, sel Selection, intent RouteIntent) (Plan, error) {
 	if intent.NotRequired() {
-		return Plan{}, nil
+		return Plan{PlaneMoves: planeMoves(inv, nil, intent.Plane)}, nil
 	}
-	server := intent.VPNServers[0]
-	var errs []error
-	if e := refuseServer(inv, sel, server); e != nil {
-		errs = append(errs, e)
+	usable, unusable := judgeServers(inv, sel, intent)
+	cidrs, refused := judgeCIDRs(inv, intent)
+	if len(usable) == 0 || len(refused) > 0 {
+		return Plan{}, joinRefusals(append(unusable, refused...))
 	}
-	seen := make(map[netip.Prefix]bool)
-	var routes []Route
-	for i, cidr := range intent.VPCCIDRs {
-		if seen[cidr] {
-			continue
+	active := usable[0]
+	for _, s := range usable {
+		if s.addr == intent.Active {
+			active = s
 		}
-		seen[cidr] = true
-		if e := refuseCIDR(inv, server, cidr); e != nil {
-			e.Field = fmt.Sprintf("%s[%d]", FieldVPCCIDRs, i)
-			errs = append(errs, e)
-			continue
-		}
-		routes = append(routes, Route{
-			Dst: cidr, Gateway: server, Source: sel.NodeIP, LinkIndex: sel.Link.Index,
-			Protocol: OwnProtocol, Scope: ScopeUniverse, Type: TypeUnicast, Table: TableMain,
+	}
+	link, _ := inv.LinkByIndex(sel.Link.Index)
+	base := Route{
+		Source: sel.NodeIP, LinkIndex: link.Index, Protocol: OwnProtocol,
+		Scope: ScopeUniverse, Type: TypeUnicast, Table: TableMain,
+	}
+	base.MTU, base.AdvMSS = routeMTU(intent.MTU, link)
+	main := base
+	main.Metric = intent.Metric
+	plan := Plan{Routes: via(main, active, cidrs), Active: active.addr, Unusable: unusable}
+	plan.PlaneMoves = planeMoves(inv, plan.Routes, intent.Plane)
+	plan.addProbes(base, usable, cidrs)
+	return plan, nil
+}
+
+// addProbes gives each server its table and rule. A single server is probed by the
+// main table's routes: they are the way that counts.
+func (p *Plan) addProbes(base Route, usable []usableServer, cidrs []netip.Prefix) {
+	if len(usable) == 1 {
+		p.Servers = []ServerPath{{Server: usable[0].addr}}
+		return
+	}
+	for _, s := range usable {
+		table, mark := ProbeTable+s.index, uint32(ProbeMark+s.index)
+		base.Table = table
+		p.Routes = append(p.Routes, via(base, s, cidrs)...)
+		p.Rules = append(p.Rules, Rule{
+			Priority: uint32(ProbePriority + s.index), Mark: mark, Mask: ProbeMask, Table: table, Protocol: OwnProtocol,
 		})
+		p.Servers = append(p.Servers, ServerPath{Server: s.addr, Mark: mark})
 	}
-	if len(errs) > 0 {
-		return Plan{}, errors.Join(errs...)
-	}
-	return Plan{Routes: sortRoutes(routes), Active: server, Servers: []ServerPath{{Server: server}}}, nil
 }
 
-func refuseServer(inv Inventory, sel Selection, server netip.Addr) *FieldError {
-	refuse := func(format string, args ...any) *FieldError {
-		return &FieldError{
-			Field: FieldVPNServers, Value: server.String(), Reason: fmt.Sprintf(format, args...),
-			Action: "correct the host's VPN server IP in the NodePool",
-		}
+// via returns one route like base per CIDR, sorted.
+func via(base Route, server usableServer, cidrs []netip.Prefix) []Route {
+	routes := make([]Route, 0, len(cidrs))
+	for _, cidr := range cidrs {
+		r := base
+		r.Dst, r.Gateway, r.OnLink = cidr, server.addr, server.onLink
+		routes = append(routes, r)
 	}
-	if !server.Is4() {
-		return refuse("it is not an IPv4 address")
-	}
-	if !isGlobal(server) {
-		return refuse("it is not a unicast address")
-	}
-	for _, l := range inv.Links {
-		if l.HasAddr(server) {
-			return refuse("it is this host's own address on %s", l.Name)
-		}
-	}
-	link, ok := inv.LinkByIndex(sel.Link.Index)
-	if !ok {
-		return refuse("the selected NIC %s is gone", sel.Link.Name)
-	}
-	for _, p := range link.Addrs {
-		if p.Contains(server) {
-			return refuseEdge(p, server, refuse)
-		}
-	}
-	if !onLinkByRoute(inv, link, server) {
-		return refuse("it is not on-link on %s (%s)", link.Name, joinPrefixes(link.Addrs))
-	}
-	return nil
+	return sortRoutes(routes)
 }
 
-// refuseEdge refuses a subnet's network and broadcast address.
-func refuseEdge(p netip.Prefix, server netip.Addr, refuse func(string, ...any) *FieldError) *FieldError {
-	if p.Bits() >= 31 {
-		return nil
+const (
+	// leastMTU is what every IPv4 host takes (RFC 791, section 3.1); no VPN needs
+	// less, and a forged answer must not make packets tiny.
+	leastMTU = 576
+	// tcpHeaders are IPv4's and TCP's without options: RFC 9293, section 3.7.1,
+	// counts so whatever options there are.
+	tcpHeaders = 40
+)
+
+// routeMTU returns RTAX_MTU and RTAX_ADVMSS of the routes; 0 leaves both to the
+// link. The MTU bounds what this host sends. The far end's segments are bounded by
+// the MSS that this host announces, and by nothing else where ICMP errors are
+// dropped on the way: so that is set too. At the least it is RFC 879's 536.
+// The kernel takes the route's MTU even where it is above the link's.
+func routeMTU(mtu uint32, link Link) (onRoute, advMSS uint32) {
+	if mtu == 0 {
+		return 0, 0
 	}
-	if server == p.Masked().Addr() {
-		return refuse("it is the network address of %s", p.Masked())
+	mtu = max(mtu, leastMTU)
+	if link.MTU > 0 && int64(mtu) >= int64(link.MTU) {
+		return 0, 0
 	}
-	if server == lastAddr(p) {
-		return refuse("it is the broadcast address of %s", p.Masked())
-	}
-	return nil
+	return mtu, mtu - tcpHeaders
 }
 
-// onLinkByRoute accepts a next hop that the operator put on the link with a route
-// of link scope, as providers with /32 addresses do.
-func onLinkByRoute(inv Inventory, link Link, server netip.Addr) bool {
-	return slices.ContainsFunc(inv.Routes, func(r Route) bool {
-		return r.Type == TypeUnicast && r.LinkIndex == link.Index && !r.Gateway.IsValid() &&
-			r.Scope == ScopeLink && r.Dst.Bits() > 0 && r.Dst.Contains(server)
-	})
-}
-
-func refuseCIDR(inv Inventory, server netip.Addr, cidr netip.Prefix) *FieldError {
-	refuse := func(format string, args ...any) *FieldError {
-		return &FieldError{
-			Field: FieldVPCCIDRs, Value: cidr.String(), Reason: fmt.Sprintf(format, args...),
-			Action: "correct the HybridCluster's VPC CIDRs, or the host's network",
-		}
+func joinRefusals(refusals []*FieldError) error {
+	errs := make([]error, 0, len(refusals))
+	for _, r := range refusals {
+		errs = append(errs, r)
 	}
-	switch {
-	case !cidr.IsValid():
-		return refuse("it is not a prefix")
-	case !cidr.Addr().Is4():
-		return refuse("it is not IPv4")
-	case cidr.Bits() == 0:
-		return refuse("it would take every destination")
-	case cidr != cidr.Masked():
-		return refuse("it has host bits set (the network is %s)", cidr.Masked())
-	case !isUnicast(cidr):
-		return refuse("it is not a unicast network")
-	case cidr.Contains(server):
-		return refuse("it covers the VPN server %s, through which it is to be reached", server)
-	}
-	for _, r := range inv.Routes {
-		if r.IsDefault() && r.Gateway.IsValid() && cidr.Contains(r.Gateway) {
-			return refuse("it covers the default gateway %s", r.Gateway)
-		}
-	}
-	if why := overlapsOnLink(inv, cidr); why != "" {
-		return refuse("%s", why)
-	}
-	return nil
-}
-
-// overlapsOnLink finds a subnet of this host that shares addresses with the CIDR,
-// in either direction: a wider VPC CIDR is shadowed in part, a narrower one
-// captures part of the LAN.
-func overlapsOnLink(inv Inventory, cidr netip.Prefix) string {
-	for _, l := range inv.Links {
-		for _, p := range l.Addrs {
-			if p.Overlaps(cidr) {
-				return fmt.Sprintf("it overlaps the on-link subnet %s of %s", p.Masked(), l.Name)
-			}
-		}
-	}
-	for _, r := range inv.Routes {
-		if r.Type == TypeUnicast && r.Scope == ScopeLink && !r.Own() && r.Dst.Bits() > 0 && r.Dst.Overlaps(cidr) {
-			l, _ := inv.LinkByIndex(r.LinkIndex)
-			return fmt.Sprintf("it overlaps the on-link route %s of %s", r.Dst, l.Name)
-		}
-	}
-	return ""
-}
-
-// isUnicast says whether every address of the prefix is IPv4 unicast that can be
-// routed.
-func isUnicast(p netip.Prefix) bool {
-	for _, reserved := range []netip.Prefix{
-		netip.PrefixFrom(netip.AddrFrom4([4]byte{0}), 8),
-		netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8),
-		netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254}), 16),
-		netip.PrefixFrom(netip.AddrFrom4([4]byte{224}), 3),
-	} {
-		if reserved.Overlaps(p) {
-			return false
-		}
-	}
-	return true
-}
-
-func lastAddr(p netip.Prefix) netip.Addr {
-	a := p.Masked().Addr().As4()
-	for bit := p.Bits(); bit < 32; bit++ {
-		a[bit/8] |= 0x80 >> (bit % 8)
-	}
-	return netip.AddrFrom4(a)
+	return errors.Join(errs...)
 }

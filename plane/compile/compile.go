@@ -85,10 +85,9 @@ func fill(a *agentv1.Assignment, in Input) error {
 		Nic:             nicSelector(in.Host.GetNic()),
 	}
 	a.Probes = &agentv1.ProbeSpec{
-		ApiEndpoint:    cluster.GetApiEndpoint(),
-		Targets:        cluster.GetProbeTargets(),
-		Interval:       durationpb.New(probeInterval),
-		EndpointAccess: cluster.GetEndpointAccess(),
+		ApiEndpoint: cluster.GetApiEndpoint(),
+		Targets:     cluster.GetProbeTargets(),
+		Interval:    durationpb.New(probeInterval),
 	}
 	a.Time = &agentv1.TimeSpec{NtpServers: pool.GetNtpServers()}
 	a.Labels = pool.GetLabels()

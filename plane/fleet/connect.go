@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -113,13 +114,14 @@ func (f *Fleet) admit(ctx context.Context, hello *agentv1.Hello) (*host, error) 
 func (f *Fleet) recognize(ctx context.Context, id, key string, fp *agentv1.HardwareFingerprint) (identity, error) {
 	for range identityTries {
 		who, rev, err := f.readIdentity(ctx, id)
-		if err != nil {
+		switch {
+		case err != nil:
 			return identity{}, status.Errorf(codes.Unavailable, "the plane cannot read the host's identity: %v", err)
-		}
-		if err := who.holds(id, key, rev); err != nil {
-			return identity{}, err
-		}
-		if !who.sameMachine(fp) {
+		case rev == 0:
+			return identity{}, wasRemoved(id)
+		case !slices.Contains(who.Keys, key):
+			return identity{}, status.Errorf(codes.PermissionDenied, "the certificate of host %q was replaced by a newer enrolment; %s", id, enrolAgain)
+		case !who.sameMachine(fp):
 			return identity{}, status.Errorf(codes.PermissionDenied,
 				"host ID %q belongs to another machine (product UUID %s): this one is a clone; give it a host ID of its own and enrol it", id, orNone(who.ProductUUID))
 		}

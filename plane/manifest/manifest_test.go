@@ -10,7 +10,6 @@ import (
 	"hybridagent/plane/kind"
 	"hybridagent/plane/manifest"
 	"hybridagent/plane/planetest"
-	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
@@ -81,9 +80,7 @@ func TestWhereFindsTheNearestPlace(t *testing.T) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	site := planetest.NewSite(t, "edge-1", "edge-2")
-	site.Cluster.GetHybridCluster().EndpointAccess = agentv1.EndpointAccess_ENDPOINT_ACCESS_PRIVATE
-	for _, r := range site.All() {
+	for _, r := range planetest.NewSite(t, "edge-1", "edge-2").All() {
 		b, err := manifest.YAML(manifest.Encode(r))
 		if err != nil {
 			t.Fatal(err)
