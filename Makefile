@@ -56,7 +56,7 @@ demo-down: ## Remove a site that KEEP=1 left up
 
 .PHONY: test-systemd
 test-systemd: setup build-lab ## Boot a systemd host with the packaged units and take it to NodeReady
-	$(GO) test -tags systemd -count=1 -timeout 30m -v ./test/systemd/...
+	$(GO) test -tags systemd -count=1 -parallel 8 -timeout 30m -v ./test/systemd/...
 
 .PHONY: lint
 lint: tools ## Run golangci-lint, buf lint and the breaking-change check

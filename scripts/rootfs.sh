@@ -1,11 +1,14 @@
 #!/bin/sh
 # Prints the folder of a read-only Debian root with systemd for the lab's systemd hosts, and builds it first where it is missing (20 to 60 s).
-# It is cached by a hash of what it is made of. Usage: rootfs.sh [SUITE]; MIRROR names another Debian mirror.
+# It is cached by a hash of what it is made of. Usage: rootfs.sh [SUITE [PACKAGE...]], the packages being what that root has besides.
+# MIRROR names another Debian mirror.
 set -eu
 
 suite=${1:-trixie}
+[ $# -gt 0 ] && shift
 mirror=${MIRROR:-}
 packages=systemd,systemd-sysv,dbus,iproute2,iputils-ping,nftables,ca-certificates,procps,netbase
+for extra in "$@"; do packages=$packages,$extra; done
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/hybrid-agent-lab
 recipe=1 # raise it when the way the root is built changes
 hash=$(printf '%s\n' "$recipe" "$suite" "$packages" "$(dpkg --print-architecture)" | sha256sum | cut -c1-16)

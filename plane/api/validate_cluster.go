@@ -3,9 +3,11 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"hybridagent/plane/ca"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
@@ -47,11 +49,45 @@ func (r *rules) cluster(v *violations, c *planev1.HybridClusterSpec) {
 	if e := c.GetApiEndpoint(); e != "" {
 		v.check("spec.apiEndpoint", r.endpoint(e, true))
 	}
+	endpointAccess(v, c)
 	v.count("spec.probeTargets", len(c.GetProbeTargets()), 0, maxCIDRs)
 	for i, t := range c.GetProbeTargets() {
 		v.check(fmt.Sprintf("spec.probeTargets[%d]", i), r.endpoint(t, false))
 	}
 	r.access(v, c)
+}
+
+// endpointAccess: it says something about an endpoint, and must not contradict an
+// address that is given outright.
+func endpointAccess(v *violations, c *planev1.HybridClusterSpec) {
+	const path = "spec.endpointAccess"
+	access := c.GetEndpointAccess()
+	switch access {
+	case agentv1.EndpointAccess_ENDPOINT_ACCESS_UNSPECIFIED:
+		return
+	case agentv1.EndpointAccess_ENDPOINT_ACCESS_PUBLIC, agentv1.EndpointAccess_ENDPOINT_ACCESS_PRIVATE:
+	default:
+		v.add(path, "%d is neither public nor private", access)
+		return
+	}
+	if c.GetApiEndpoint() == "" {
+		v.add(path, "needs spec.apiEndpoint, whose name is to be answered so")
+		return
+	}
+	at, err := netip.ParseAddrPort(c.GetApiEndpoint())
+	if err != nil {
+		return // a name; hosts see what it is answered with
+	}
+	within := slices.ContainsFunc(c.GetVpcCidrs(), func(text string) bool {
+		p, err := netip.ParsePrefix(text)
+		return err == nil && p.Contains(at.Addr())
+	})
+	switch private := access == agentv1.EndpointAccess_ENDPOINT_ACCESS_PRIVATE; {
+	case private && !within:
+		v.add(path, "is private, but %s of spec.apiEndpoint lies outside the VPC CIDRs", at.Addr())
+	case !private && within:
+		v.add(path, "is public, but %s of spec.apiEndpoint lies inside the VPC CIDRs", at.Addr())
+	}
 }
 
 func (v *violations) blocks(path string, cidrs []string) []block {

@@ -11,6 +11,7 @@ import (
 
 	"hybridagent/plane/kind"
 	"hybridagent/plane/planetest"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
@@ -20,21 +21,31 @@ func TestRefusedFields(t *testing.T) {
 	p := planetest.Start(t)
 	op := p.Operator()
 	for want, change := range map[string]func(*planetest.Site, *planev1.HybridClusterSpec, *planev1.HybridProfileSpec, *planev1.NodePoolSpec){
-		`resources[0].metadata.name: "Lab" is no lowercase DNS label`:                  func(s *planetest.Site, _ cluster, _ profile, _ pool) { s.Cluster.Metadata.Name = "Lab" },
-		`resources[0].apiVersion: "v1" is not hybrid.plane/v1`:                         func(s *planetest.Site, _ cluster, _ profile, _ pool) { s.Cluster.ApiVersion = "v1" },
-		`resources[0].spec: is not that of a HybridCluster`:                            func(s *planetest.Site, _ cluster, _ profile, _ pool) { s.Cluster.Spec = s.Profile.Spec },
-		`resources[0].spec.region: "us" is no AWS Region`:                              func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.Region = "us" },
-		`resources[0].spec.clusterName: "a b" is no EKS cluster name`:                  func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.ClusterName = "a b" },
-		`resources[0].spec.vpcCidrs: 0 given, at least 1 needed`:                       func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs = nil },
-		`resources[0].spec.vpcCidrs[0]: "10.100.0.0" is no CIDR`:                       func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "10.100.0.0" },
-		`resources[0].spec.vpcCidrs[0]: "fd00::/8" is not IPv4`:                        func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "fd00::/8" },
-		`resources[0].spec.vpcCidrs[0]: "10.100.1.0/16" has host bits set`:             func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "10.100.1.0/16" },
-		`resources[0].spec.vpcCidrs[0]: "224.0.0.0/8" is no unicast network`:           func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "224.0.0.0/8" },
-		`resources[0].spec.vpcCidrs[0]: "0.0.0.0/0" is too large`:                      func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "0.0.0.0/0" },
-		`resources[0].spec.remoteNodeCidrs[0]: 10.100.8.0/24 overlaps 10.100.0.0/16`:   func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.RemoteNodeCidrs[0] = "10.100.8.0/24" },
-		`resources[0].spec.serviceCidr: 10.200.0.0/16 overlaps`:                        func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.ServiceCidr = "10.200.0.0/16" },
-		`resources[0].spec.apiEndpoint: "10.100.0.10" is no host:port`:                 func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.ApiEndpoint = "10.100.0.10" },
-		`resources[0].spec.probeTargets[0]: "10.100.0.300" has no valid address`:       func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.ProbeTargets[0] = "10.100.0.300" },
+		`resources[0].metadata.name: "Lab" is no lowercase DNS label`:                func(s *planetest.Site, _ cluster, _ profile, _ pool) { s.Cluster.Metadata.Name = "Lab" },
+		`resources[0].apiVersion: "v1" is not hybrid.plane/v1`:                       func(s *planetest.Site, _ cluster, _ profile, _ pool) { s.Cluster.ApiVersion = "v1" },
+		`resources[0].spec: is not that of a HybridCluster`:                          func(s *planetest.Site, _ cluster, _ profile, _ pool) { s.Cluster.Spec = s.Profile.Spec },
+		`resources[0].spec.region: "us" is no AWS Region`:                            func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.Region = "us" },
+		`resources[0].spec.clusterName: "a b" is no EKS cluster name`:                func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.ClusterName = "a b" },
+		`resources[0].spec.vpcCidrs: 0 given, at least 1 needed`:                     func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs = nil },
+		`resources[0].spec.vpcCidrs[0]: "10.100.0.0" is no CIDR`:                     func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "10.100.0.0" },
+		`resources[0].spec.vpcCidrs[0]: "fd00::/8" is not IPv4`:                      func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "fd00::/8" },
+		`resources[0].spec.vpcCidrs[0]: "10.100.1.0/16" has host bits set`:           func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "10.100.1.0/16" },
+		`resources[0].spec.vpcCidrs[0]: "224.0.0.0/8" is no unicast network`:         func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "224.0.0.0/8" },
+		`resources[0].spec.vpcCidrs[0]: "0.0.0.0/0" is too large`:                    func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.VpcCidrs[0] = "0.0.0.0/0" },
+		`resources[0].spec.remoteNodeCidrs[0]: 10.100.8.0/24 overlaps 10.100.0.0/16`: func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.RemoteNodeCidrs[0] = "10.100.8.0/24" },
+		`resources[0].spec.serviceCidr: 10.200.0.0/16 overlaps`:                      func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.ServiceCidr = "10.200.0.0/16" },
+		`resources[0].spec.apiEndpoint: "10.100.0.10" is no host:port`:               func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.ApiEndpoint = "10.100.0.10" },
+		`resources[0].spec.probeTargets[0]: "10.100.0.300" has no valid address`:     func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.ProbeTargets[0] = "10.100.0.300" },
+		`resources[0].spec.endpointAccess: needs spec.apiEndpoint`: func(_ *planetest.Site, c cluster, _ profile, _ pool) {
+			c.ApiEndpoint, c.EndpointAccess = "", agentv1.EndpointAccess_ENDPOINT_ACCESS_PRIVATE
+		},
+		`resources[0].spec.endpointAccess: is private, but 198.51.100.7 of spec.apiEndpoint lies outside`: func(_ *planetest.Site, c cluster, _ profile, _ pool) {
+			c.ApiEndpoint, c.EndpointAccess = "198.51.100.7:443", agentv1.EndpointAccess_ENDPOINT_ACCESS_PRIVATE
+		},
+		`resources[0].spec.endpointAccess: is public, but 10.100.0.10 of spec.apiEndpoint lies inside`: func(_ *planetest.Site, c cluster, _ profile, _ pool) {
+			c.EndpointAccess = agentv1.EndpointAccess_ENDPOINT_ACCESS_PUBLIC
+		},
+		`resources[0].spec.endpointAccess: 7 is neither public nor private`:            func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.EndpointAccess = 7 },
 		`resources[0].spec.accessManagement: is missing`:                               func(_ *planetest.Site, c cluster, _ profile, _ pool) { c.AccessManagement = nil },
 		`resources[0].spec.accessManagement.iamRolesAnywhere.roleArn: "x" is no ARN`:   func(_ *planetest.Site, c cluster, _ profile, _ pool) { anywhere(c).RoleArn = "x" },
 		`resources[0].spec.accessManagement.iamRolesAnywhere.caPrivateKey: caCertific`: func(_ *planetest.Site, c cluster, _ profile, _ pool) { anywhere(c).CaPrivateKey = "x" },

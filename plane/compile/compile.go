@@ -85,9 +85,10 @@ func fill(a *agentv1.Assignment, in Input) error {
 		Nic:             nicSelector(in.Host.GetNic()),
 	}
 	a.Probes = &agentv1.ProbeSpec{
-		ApiEndpoint: cluster.GetApiEndpoint(),
-		Targets:     cluster.GetProbeTargets(),
-		Interval:    durationpb.New(probeInterval),
+		ApiEndpoint:    cluster.GetApiEndpoint(),
+		Targets:        cluster.GetProbeTargets(),
+		Interval:       durationpb.New(probeInterval),
+		EndpointAccess: cluster.GetEndpointAccess(),
 	}
 	a.Time = &agentv1.TimeSpec{NtpServers: pool.GetNtpServers()}
 	a.Labels = pool.GetLabels()

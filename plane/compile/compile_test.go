@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"hybridagent/plane/compile"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
@@ -65,8 +66,11 @@ func TestGolden(t *testing.T) {
 	}}
 	ssm.Host.Nic, ssm.Host.VpnServers = "02:00:00:00:00:0A", nil
 	ssm.Profile.GetHybridProfile().Kubernetes = &planev1.KubernetesLayer{Version: "1.30.4"}
+	private := input(t)
+	private.Cluster.GetHybridCluster().EndpointAccess = agentv1.EndpointAccess_ENDPOINT_ACCESS_PRIVATE
 	for name, in := range map[string]compile.Input{
 		"roles-anywhere": input(t),
+		"private":        private,
 		"ssm":            ssm,
 		"no-pool":        {HostID: "edge-1"},
 	} {
@@ -132,7 +136,10 @@ func TestNodeDigest(t *testing.T) {
 		"CA": {func(in compile.Input) {
 			in.Cluster.GetHybridCluster().GetAccessManagement().GetIamRolesAnywhere().CaCertificate = "x"
 		}, true},
-		"API endpoint":        {func(in compile.Input) { in.Cluster.GetHybridCluster().ApiEndpoint = "" }, false},
+		"API endpoint": {func(in compile.Input) { in.Cluster.GetHybridCluster().ApiEndpoint = "" }, false},
+		"endpoint access": {func(in compile.Input) {
+			in.Cluster.GetHybridCluster().EndpointAccess = agentv1.EndpointAccess_ENDPOINT_ACCESS_PUBLIC
+		}, false},
 		"probe targets":       {func(in compile.Input) { in.Cluster.GetHybridCluster().ProbeTargets = nil }, false},
 		"VPN server":          {func(in compile.Input) { in.Host.VpnServers = in.Host.VpnServers[:1] }, true},
 		"NIC":                 {func(in compile.Input) { in.Host.Nic = "lan0" }, true},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -114,14 +113,13 @@ func (f *Fleet) admit(ctx context.Context, hello *agentv1.Hello) (*host, error) 
 func (f *Fleet) recognize(ctx context.Context, id, key string, fp *agentv1.HardwareFingerprint) (identity, error) {
 	for range identityTries {
 		who, rev, err := f.readIdentity(ctx, id)
-		switch {
-		case err != nil:
+		if err != nil {
 			return identity{}, status.Errorf(codes.Unavailable, "the plane cannot read the host's identity: %v", err)
-		case rev == 0:
-			return identity{}, wasRemoved(id)
-		case !slices.Contains(who.Keys, key):
-			return identity{}, status.Errorf(codes.PermissionDenied, "the certificate of host %q was replaced by a newer enrolment; %s", id, enrolAgain)
-		case !who.sameMachine(fp):
+		}
+		if err := who.holds(id, key, rev); err != nil {
+			return identity{}, err
+		}
+		if !who.sameMachine(fp) {
 			return identity{}, status.Errorf(codes.PermissionDenied,
 				"host ID %q belongs to another machine (product UUID %s): this one is a clone; give it a host ID of its own and enrol it", id, orNone(who.ProductUUID))
 		}

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"slices"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"hybridagent/plane/store"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -51,6 +54,18 @@ func (id identity) write(hostID string) (store.Write, error) {
 		return store.Write{}, fmt.Errorf("cannot encode the identity of host %s: %w", hostID, err)
 	}
 	return store.Write{Key: identityPrefix + hostID, Value: b}, nil
+}
+
+// holds checks that the host is enrolled and that the key is one of its identity,
+// as read at a revision.
+func (id identity) holds(hostID, key string, revision int64) error {
+	switch {
+	case revision == 0:
+		return wasRemoved(hostID)
+	case !slices.Contains(id.Keys, key):
+		return status.Errorf(codes.PermissionDenied, "the certificate of host %q was replaced by a newer enrolment; %s", hostID, enrolAgain)
+	}
+	return nil
 }
 
 // sameMachine tells a repaired host from another machine. The product UUID

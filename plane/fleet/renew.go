@@ -33,11 +33,8 @@ func (f *Fleet) RenewCertificate(ctx context.Context, req *agentv1.RenewCertific
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	if rev == 0 {
-		return nil, wasRemoved(id)
-	}
-	if !slices.Contains(who.Keys, held) {
-		return nil, status.Errorf(codes.PermissionDenied, "the certificate of host %q was replaced by a newer enrolment; %s", id, enrolAgain)
+	if err := who.holds(id, held, rev); err != nil {
+		return nil, err
 	}
 	who.Keys = slices.Compact([]string{key, held})
 	write, err := who.write(id)

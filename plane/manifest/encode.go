@@ -142,7 +142,7 @@ func EnumWord(e protoreflect.EnumDescriptor, n protoreflect.EnumNumber) string {
 	}
 	word := strings.TrimPrefix(string(v.Name()), strings.TrimSuffix(string(e.Values().Get(0).Name()), "UNSPECIFIED"))
 	switch e.FullName() {
-	case planev1.OSMode(0).Descriptor().FullName():
+	case planev1.OSMode(0).Descriptor().FullName(), agentv1.EndpointAccess(0).Descriptor().FullName():
 		return strings.ToLower(word)
 	case agentv1.Architecture(0).Descriptor().FullName():
 		return word

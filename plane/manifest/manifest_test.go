@@ -10,6 +10,7 @@ import (
 	"hybridagent/plane/kind"
 	"hybridagent/plane/manifest"
 	"hybridagent/plane/planetest"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
@@ -80,7 +81,9 @@ func TestWhereFindsTheNearestPlace(t *testing.T) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	for _, r := range planetest.NewSite(t, "edge-1", "edge-2").All() {
+	site := planetest.NewSite(t, "edge-1", "edge-2")
+	site.Cluster.GetHybridCluster().EndpointAccess = agentv1.EndpointAccess_ENDPOINT_ACCESS_PRIVATE
+	for _, r := range site.All() {
 		b, err := manifest.YAML(manifest.Encode(r))
 		if err != nil {
 			t.Fatal(err)

@@ -17,10 +17,14 @@ import (
 type Machine struct {
 	// Host is the edge host that the machine is; its methods reach into the machine while it runs.
 	Host *Host
+	// Number is the edge host's number, from 1.
+	Number int
 	// Binds are shown read-only in the machine from its next boot on: path in the machine to path on this machine.
 	Binds map[string]string
+	// Bare says that the machine's own network configuration, on its disk, gives its NICs what they need: it boots with both down and
+	// without addresses.
+	Bare bool
 
-	number  int
 	base    string
 	disk    string // merged overlay, as the site's mounts have it
 	root    string // the same, as this program finds it
@@ -28,14 +32,15 @@ type Machine struct {
 	nspawn  *Process
 }
 
-// Rootfs builds or finds the root folder of that Debian release that systemd hosts start from, with scripts/rootfs.sh.
-func Rootfs(ctx context.Context, suite string) (string, error) {
+// Rootfs builds or finds the root folder of that Debian release that systemd hosts start from, with scripts/rootfs.sh; packages are what it
+// holds besides what every such host has.
+func Rootfs(ctx context.Context, suite string, packages ...string) (string, error) {
 	repository, err := Repository()
 	if err != nil {
 		return "", err
 	}
 	var said strings.Builder
-	cmd := exec.CommandContext(ctx, filepath.Join(repository, "scripts/rootfs.sh"), suite)
+	cmd := exec.CommandContext(ctx, filepath.Join(repository, "scripts/rootfs.sh"), append([]string{suite}, packages...)...)
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
@@ -48,7 +53,7 @@ func Rootfs(ctx context.Context, suite string) (string, error) {
 func (s *Site) NewMachine(n int, base string) (*Machine, error) {
 	h := s.Host(EdgeName(n))
 	folder := filepath.Join(s.Folder, "mem", h.Name)
-	m := &Machine{Host: h, Binds: make(map[string]string), number: n, base: base, disk: filepath.Join(folder, "root"), outside: h.spaces}
+	m := &Machine{Host: h, Binds: make(map[string]string), Number: n, base: base, disk: filepath.Join(folder, "root"), outside: h.spaces}
 	m.root = fmt.Sprintf("/proc/%d/root%s", s.init.Process.Pid, m.disk)
 	err := m.outside.do(func() error {
 		upper, work := filepath.Join(folder, "upper"), filepath.Join(folder, "work")
@@ -105,6 +110,11 @@ func (m *Machine) Boot(ctx context.Context) error {
 		return fmt.Errorf("cannot boot %s: it runs", m.Host.Name)
 	}
 	m.Host.spaces = m.outside
+	if m.Bare {
+		if err := m.resetNetwork(ctx); err != nil {
+			return err
+		}
+	}
 	cmd := m.Host.Command(context.Background(), "sh", append([]string{"-c", m.bootScript(), "boot"}, m.nspawnArgs()...)...)
 	cmd.Env = append(cmd.Env, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network")
 	nspawn, err := m.Host.Start("console", cmd)
@@ -192,6 +202,16 @@ func isLeader(status string, parent int) bool {
 	return ours && first
 }
 
+// Unplug pulls the cable out of lan0 at the switch's end, as a switch without power does; Plug puts it back.
+func (m *Machine) Unplug(ctx context.Context) error { return m.port(ctx, "down") }
+
+// Plug undoes Unplug.
+func (m *Machine) Plug(ctx context.Context) error { return m.port(ctx, "up") }
+
+func (m *Machine) port(ctx context.Context, state string) error {
+	return m.Host.site.Host(fabric).IP(ctx, fmt.Sprintf("link set lan-%s %s", m.Host.Name, state))
+}
+
 // PowerCut ends every process of the machine at once, without a word to any, and takes its addresses and routes away, as the loss of power
 // does. The disk stays as it was.
 func (m *Machine) PowerCut(ctx context.Context) error {
@@ -229,8 +249,14 @@ func (m *Machine) PowerCut(ctx context.Context) error {
 	return m.resetNetwork(ctx)
 }
 
-// resetNetwork brings the host's network to what its own configuration makes of it at boot.
+// resetNetwork brings the host's network to what its own configuration makes of it at boot, or to nothing on a Bare machine.
 func (m *Machine) resetNetwork(ctx context.Context) error {
-	lines := []string{"link del docker0", "address flush dev lan0", "address flush dev office0", "link set lan0 down", "link set office0 down"}
-	return m.Host.IP(ctx, append(lines, EdgeNetwork(m.number)...)...)
+	lines := []string{
+		"link set docker0 down", "address flush dev docker0", "address flush dev lan0", "address flush dev office0",
+		"link set lan0 down", "link set office0 down",
+	}
+	if !m.Bare {
+		lines = append(append(lines, "link del docker0"), EdgeNetwork(m.Number)...)
+	}
+	return m.Host.IP(ctx, lines...)
 }

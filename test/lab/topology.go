@@ -21,6 +21,9 @@ const (
 // LANAddress is the address of the nth edge host (from 1) in the site's LAN, on its NIC lan0: the one that can reach the VPC.
 func LANAddress(n int) string { return fmt.Sprintf("10.200.0.%d", 10+n) }
 
+// LANMAC is the hardware address of the NIC lan0 of the nth edge host.
+func LANMAC(n int) string { return fmt.Sprintf("02:00:0a:c8:00:%02x", 10+n) }
+
 // OfficeAddress is the address of the nth edge host (from 1) in the other network, on its NIC office0, which holds the better default route.
 func OfficeAddress(n int) string { return fmt.Sprintf("192.168.77.%d", 10+n) }
 
@@ -92,7 +95,7 @@ func edgeHost(n int) netHost {
 	return netHost{
 		name: EdgeName(n),
 		wires: []wire{
-			{lan: "lan", nic: "lan0", mac: fmt.Sprintf("02:00:0a:c8:00:%02x", 10+n)},
+			{lan: "lan", nic: "lan0", mac: LANMAC(n)},
 			{lan: "office", nic: "office0", mac: fmt.Sprintf("02:00:c0:a8:4d:%02x", 10+n)},
 		},
 		ip: EdgeNetwork(n),

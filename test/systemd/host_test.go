@@ -34,6 +34,7 @@ type world struct {
 	plane    *actors.Plane
 	operator *actors.Operator
 	machine  *lab.Machine
+	dhcp     *lab.DHCP
 	repo     string
 }
 
@@ -50,20 +51,25 @@ func newWorld(t *testing.T) *world {
 
 func newWorldOn(t *testing.T, suite string) *world {
 	t.Helper()
+	w := newSite(t, 1)
+	w.machine = w.newMachine(1, suite)
+	return w
+}
+
+// newSite makes a world with room for that many systemd hosts.
+func newSite(t *testing.T, hosts int) *world {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
-	base, err := lab.Rootfs(ctx, suite)
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := &world{t: t, ctx: ctx}
+	var err error
 	w.repo, err = lab.Repository()
 	w.must(err)
 	folder := t.TempDir()
-	w.site, err = lab.New(ctx, lab.Options{Folder: folder, SystemdEdges: 1})
+	w.site, err = lab.New(ctx, lab.Options{Folder: folder, SystemdEdges: hosts})
 	w.must(err)
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() && w.machine != nil {
 			w.logTails()
 		}
 		if err := w.site.Close(); err != nil {
@@ -74,9 +80,17 @@ func newWorldOn(t *testing.T, suite string) *world {
 			t.Errorf("left behind: %q, %v", left, err)
 		}
 	})
-	w.machine, err = w.site.NewMachine(1, base)
-	w.must(err)
 	return w
+}
+
+// newMachine gives the site its nth host, with further packages of that release of Debian.
+func (w *world) newMachine(n int, suite string, packages ...string) *lab.Machine {
+	w.t.Helper()
+	base, err := lab.Rootfs(w.ctx, suite, packages...)
+	w.must(err)
+	machine, err := w.site.NewMachine(n, base)
+	w.must(err)
+	return machine
 }
 
 func (w *world) must(err error) {

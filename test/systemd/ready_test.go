@@ -65,14 +65,14 @@ func (w *world) enrolled() string {
 		if err != nil {
 			return err
 		}
-		host := hosts["edge-1"]
+		host := hosts[w.machine.Host.Name]
 		if !host.Status.Connected {
 			return fmt.Errorf("hosts: %v", hosts)
 		}
 		id = host.Metadata.Name
 		return nil
 	})
-	if uuid := lab.ProductUUID(w.site.Name, 1); !strings.Contains(id, uuid) {
+	if uuid := lab.ProductUUID(w.site.Name, w.machine.Number); !strings.Contains(id, uuid) {
 		w.t.Errorf("host ID %s does not come from the product UUID %s", id, uuid)
 	}
 	return id

@@ -857,6 +857,209 @@ func (*ProvisionResponse) Descriptor() ([]byte, []int) {
 	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{15}
 }
 
+// SwitchNetworkRequest names a host and its VPN servers.
+type SwitchNetworkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the EdgeHost. At most 128 bytes.
+	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// IPv4 addresses of VPN servers, in order of preference; 1 to 8 of 15 bytes
+	// each.
+	VpnServers    []string `protobuf:"bytes,2,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchNetworkRequest) Reset() {
+	*x = SwitchNetworkRequest{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchNetworkRequest) ProtoMessage() {}
+
+func (x *SwitchNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchNetworkRequest.ProtoReflect.Descriptor instead.
+func (*SwitchNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SwitchNetworkRequest) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *SwitchNetworkRequest) GetVpnServers() []string {
+	if x != nil {
+		return x.VpnServers
+	}
+	return nil
+}
+
+// SwitchNetworkResponse says that the operation is signed and on its way.
+type SwitchNetworkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's ID. 26 bytes.
+	OperationId   string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchNetworkResponse) Reset() {
+	*x = SwitchNetworkResponse{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchNetworkResponse) ProtoMessage() {}
+
+func (x *SwitchNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchNetworkResponse.ProtoReflect.Descriptor instead.
+func (*SwitchNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SwitchNetworkResponse) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// GetOperationRequest names an operation.
+type GetOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the EdgeHost. At most 128 bytes.
+	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// The operation's ID. At most 64 bytes.
+	OperationId   string `protobuf:"bytes,2,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOperationRequest) Reset() {
+	*x = GetOperationRequest{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOperationRequest) ProtoMessage() {}
+
+func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
+func (*GetOperationRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetOperationRequest) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *GetOperationRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// GetOperationResponse says where an operation stands.
+type GetOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *OperationStatus `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOperationResponse) Reset() {
+	*x = GetOperationResponse{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOperationResponse) ProtoMessage() {}
+
+func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
+func (*GetOperationResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetOperationResponse) GetOperation() *OperationStatus {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
 var File_hybrid_plane_v1_plane_proto protoreflect.FileDescriptor
 
 const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
@@ -898,12 +1101,23 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\x13RevokeTokenResponse\"+\n" +
 	"\x10ProvisionRequest\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\"\x13\n" +
-	"\x11ProvisionResponse*\x83\x01\n" +
+	"\x11ProvisionResponse\"P\n" +
+	"\x14SwitchNetworkRequest\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x1f\n" +
+	"\vvpn_servers\x18\x02 \x03(\tR\n" +
+	"vpnServers\":\n" +
+	"\x15SwitchNetworkResponse\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"Q\n" +
+	"\x13GetOperationRequest\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12!\n" +
+	"\foperation_id\x18\x02 \x01(\tR\voperationId\"V\n" +
+	"\x14GetOperationResponse\x12>\n" +
+	"\toperation\x18\x01 \x01(\v2 .hybrid.plane.v1.OperationStatusR\toperation*\x83\x01\n" +
 	"\fApplyOutcome\x12\x1d\n" +
 	"\x19APPLY_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15APPLY_OUTCOME_CREATED\x10\x01\x12\x1c\n" +
 	"\x18APPLY_OUTCOME_CONFIGURED\x10\x02\x12\x1b\n" +
-	"\x17APPLY_OUTCOME_UNCHANGED\x10\x032\x87\x05\n" +
+	"\x17APPLY_OUTCOME_UNCHANGED\x10\x032\xc4\x06\n" +
 	"\fPlaneService\x12F\n" +
 	"\x05Apply\x12\x1d.hybrid.plane.v1.ApplyRequest\x1a\x1e.hybrid.plane.v1.ApplyResponse\x12U\n" +
 	"\n" +
@@ -913,7 +1127,9 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\x06Delete\x12\x1e.hybrid.plane.v1.DeleteRequest\x1a\x1f.hybrid.plane.v1.DeleteResponse\x12X\n" +
 	"\vCreateToken\x12#.hybrid.plane.v1.CreateTokenRequest\x1a$.hybrid.plane.v1.CreateTokenResponse\x12X\n" +
 	"\vRevokeToken\x12#.hybrid.plane.v1.RevokeTokenRequest\x1a$.hybrid.plane.v1.RevokeTokenResponse\x12R\n" +
-	"\tProvision\x12!.hybrid.plane.v1.ProvisionRequest\x1a\".hybrid.plane.v1.ProvisionResponseB+Z)hybridagent/proto/hybrid/plane/v1;planev1b\x06proto3"
+	"\tProvision\x12!.hybrid.plane.v1.ProvisionRequest\x1a\".hybrid.plane.v1.ProvisionResponse\x12^\n" +
+	"\rSwitchNetwork\x12%.hybrid.plane.v1.SwitchNetworkRequest\x1a&.hybrid.plane.v1.SwitchNetworkResponse\x12[\n" +
+	"\fGetOperation\x12$.hybrid.plane.v1.GetOperationRequest\x1a%.hybrid.plane.v1.GetOperationResponseB+Z)hybridagent/proto/hybrid/plane/v1;planev1b\x06proto3"
 
 var (
 	file_hybrid_plane_v1_plane_proto_rawDescOnce sync.Once
@@ -928,58 +1144,68 @@ func file_hybrid_plane_v1_plane_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_plane_v1_plane_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hybrid_plane_v1_plane_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_hybrid_plane_v1_plane_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_hybrid_plane_v1_plane_proto_goTypes = []any{
-	(ApplyOutcome)(0),           // 0: hybrid.plane.v1.ApplyOutcome
-	(*ApplyRequest)(nil),        // 1: hybrid.plane.v1.ApplyRequest
-	(*ApplyResponse)(nil),       // 2: hybrid.plane.v1.ApplyResponse
-	(*ApplyBatchRequest)(nil),   // 3: hybrid.plane.v1.ApplyBatchRequest
-	(*ApplyBatchResponse)(nil),  // 4: hybrid.plane.v1.ApplyBatchResponse
-	(*GetRequest)(nil),          // 5: hybrid.plane.v1.GetRequest
-	(*GetResponse)(nil),         // 6: hybrid.plane.v1.GetResponse
-	(*ListRequest)(nil),         // 7: hybrid.plane.v1.ListRequest
-	(*ListResponse)(nil),        // 8: hybrid.plane.v1.ListResponse
-	(*DeleteRequest)(nil),       // 9: hybrid.plane.v1.DeleteRequest
-	(*DeleteResponse)(nil),      // 10: hybrid.plane.v1.DeleteResponse
-	(*CreateTokenRequest)(nil),  // 11: hybrid.plane.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil), // 12: hybrid.plane.v1.CreateTokenResponse
-	(*RevokeTokenRequest)(nil),  // 13: hybrid.plane.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil), // 14: hybrid.plane.v1.RevokeTokenResponse
-	(*ProvisionRequest)(nil),    // 15: hybrid.plane.v1.ProvisionRequest
-	(*ProvisionResponse)(nil),   // 16: hybrid.plane.v1.ProvisionResponse
-	(*Resource)(nil),            // 17: hybrid.plane.v1.Resource
-	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
+	(ApplyOutcome)(0),             // 0: hybrid.plane.v1.ApplyOutcome
+	(*ApplyRequest)(nil),          // 1: hybrid.plane.v1.ApplyRequest
+	(*ApplyResponse)(nil),         // 2: hybrid.plane.v1.ApplyResponse
+	(*ApplyBatchRequest)(nil),     // 3: hybrid.plane.v1.ApplyBatchRequest
+	(*ApplyBatchResponse)(nil),    // 4: hybrid.plane.v1.ApplyBatchResponse
+	(*GetRequest)(nil),            // 5: hybrid.plane.v1.GetRequest
+	(*GetResponse)(nil),           // 6: hybrid.plane.v1.GetResponse
+	(*ListRequest)(nil),           // 7: hybrid.plane.v1.ListRequest
+	(*ListResponse)(nil),          // 8: hybrid.plane.v1.ListResponse
+	(*DeleteRequest)(nil),         // 9: hybrid.plane.v1.DeleteRequest
+	(*DeleteResponse)(nil),        // 10: hybrid.plane.v1.DeleteResponse
+	(*CreateTokenRequest)(nil),    // 11: hybrid.plane.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),   // 12: hybrid.plane.v1.CreateTokenResponse
+	(*RevokeTokenRequest)(nil),    // 13: hybrid.plane.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),   // 14: hybrid.plane.v1.RevokeTokenResponse
+	(*ProvisionRequest)(nil),      // 15: hybrid.plane.v1.ProvisionRequest
+	(*ProvisionResponse)(nil),     // 16: hybrid.plane.v1.ProvisionResponse
+	(*SwitchNetworkRequest)(nil),  // 17: hybrid.plane.v1.SwitchNetworkRequest
+	(*SwitchNetworkResponse)(nil), // 18: hybrid.plane.v1.SwitchNetworkResponse
+	(*GetOperationRequest)(nil),   // 19: hybrid.plane.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),  // 20: hybrid.plane.v1.GetOperationResponse
+	(*Resource)(nil),              // 21: hybrid.plane.v1.Resource
+	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
+	(*OperationStatus)(nil),       // 23: hybrid.plane.v1.OperationStatus
 }
 var file_hybrid_plane_v1_plane_proto_depIdxs = []int32{
-	17, // 0: hybrid.plane.v1.ApplyRequest.resource:type_name -> hybrid.plane.v1.Resource
-	17, // 1: hybrid.plane.v1.ApplyResponse.resource:type_name -> hybrid.plane.v1.Resource
+	21, // 0: hybrid.plane.v1.ApplyRequest.resource:type_name -> hybrid.plane.v1.Resource
+	21, // 1: hybrid.plane.v1.ApplyResponse.resource:type_name -> hybrid.plane.v1.Resource
 	0,  // 2: hybrid.plane.v1.ApplyResponse.outcome:type_name -> hybrid.plane.v1.ApplyOutcome
-	17, // 3: hybrid.plane.v1.ApplyBatchRequest.resources:type_name -> hybrid.plane.v1.Resource
+	21, // 3: hybrid.plane.v1.ApplyBatchRequest.resources:type_name -> hybrid.plane.v1.Resource
 	2,  // 4: hybrid.plane.v1.ApplyBatchResponse.results:type_name -> hybrid.plane.v1.ApplyResponse
-	17, // 5: hybrid.plane.v1.GetResponse.resource:type_name -> hybrid.plane.v1.Resource
-	17, // 6: hybrid.plane.v1.ListResponse.resources:type_name -> hybrid.plane.v1.Resource
-	18, // 7: hybrid.plane.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	1,  // 8: hybrid.plane.v1.PlaneService.Apply:input_type -> hybrid.plane.v1.ApplyRequest
-	3,  // 9: hybrid.plane.v1.PlaneService.ApplyBatch:input_type -> hybrid.plane.v1.ApplyBatchRequest
-	5,  // 10: hybrid.plane.v1.PlaneService.Get:input_type -> hybrid.plane.v1.GetRequest
-	7,  // 11: hybrid.plane.v1.PlaneService.List:input_type -> hybrid.plane.v1.ListRequest
-	9,  // 12: hybrid.plane.v1.PlaneService.Delete:input_type -> hybrid.plane.v1.DeleteRequest
-	11, // 13: hybrid.plane.v1.PlaneService.CreateToken:input_type -> hybrid.plane.v1.CreateTokenRequest
-	13, // 14: hybrid.plane.v1.PlaneService.RevokeToken:input_type -> hybrid.plane.v1.RevokeTokenRequest
-	15, // 15: hybrid.plane.v1.PlaneService.Provision:input_type -> hybrid.plane.v1.ProvisionRequest
-	2,  // 16: hybrid.plane.v1.PlaneService.Apply:output_type -> hybrid.plane.v1.ApplyResponse
-	4,  // 17: hybrid.plane.v1.PlaneService.ApplyBatch:output_type -> hybrid.plane.v1.ApplyBatchResponse
-	6,  // 18: hybrid.plane.v1.PlaneService.Get:output_type -> hybrid.plane.v1.GetResponse
-	8,  // 19: hybrid.plane.v1.PlaneService.List:output_type -> hybrid.plane.v1.ListResponse
-	10, // 20: hybrid.plane.v1.PlaneService.Delete:output_type -> hybrid.plane.v1.DeleteResponse
-	12, // 21: hybrid.plane.v1.PlaneService.CreateToken:output_type -> hybrid.plane.v1.CreateTokenResponse
-	14, // 22: hybrid.plane.v1.PlaneService.RevokeToken:output_type -> hybrid.plane.v1.RevokeTokenResponse
-	16, // 23: hybrid.plane.v1.PlaneService.Provision:output_type -> hybrid.plane.v1.ProvisionResponse
-	16, // [16:24] is the sub-list for method output_type
-	8,  // [8:16] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	21, // 5: hybrid.plane.v1.GetResponse.resource:type_name -> hybrid.plane.v1.Resource
+	21, // 6: hybrid.plane.v1.ListResponse.resources:type_name -> hybrid.plane.v1.Resource
+	22, // 7: hybrid.plane.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	23, // 8: hybrid.plane.v1.GetOperationResponse.operation:type_name -> hybrid.plane.v1.OperationStatus
+	1,  // 9: hybrid.plane.v1.PlaneService.Apply:input_type -> hybrid.plane.v1.ApplyRequest
+	3,  // 10: hybrid.plane.v1.PlaneService.ApplyBatch:input_type -> hybrid.plane.v1.ApplyBatchRequest
+	5,  // 11: hybrid.plane.v1.PlaneService.Get:input_type -> hybrid.plane.v1.GetRequest
+	7,  // 12: hybrid.plane.v1.PlaneService.List:input_type -> hybrid.plane.v1.ListRequest
+	9,  // 13: hybrid.plane.v1.PlaneService.Delete:input_type -> hybrid.plane.v1.DeleteRequest
+	11, // 14: hybrid.plane.v1.PlaneService.CreateToken:input_type -> hybrid.plane.v1.CreateTokenRequest
+	13, // 15: hybrid.plane.v1.PlaneService.RevokeToken:input_type -> hybrid.plane.v1.RevokeTokenRequest
+	15, // 16: hybrid.plane.v1.PlaneService.Provision:input_type -> hybrid.plane.v1.ProvisionRequest
+	17, // 17: hybrid.plane.v1.PlaneService.SwitchNetwork:input_type -> hybrid.plane.v1.SwitchNetworkRequest
+	19, // 18: hybrid.plane.v1.PlaneService.GetOperation:input_type -> hybrid.plane.v1.GetOperationRequest
+	2,  // 19: hybrid.plane.v1.PlaneService.Apply:output_type -> hybrid.plane.v1.ApplyResponse
+	4,  // 20: hybrid.plane.v1.PlaneService.ApplyBatch:output_type -> hybrid.plane.v1.ApplyBatchResponse
+	6,  // 21: hybrid.plane.v1.PlaneService.Get:output_type -> hybrid.plane.v1.GetResponse
+	8,  // 22: hybrid.plane.v1.PlaneService.List:output_type -> hybrid.plane.v1.ListResponse
+	10, // 23: hybrid.plane.v1.PlaneService.Delete:output_type -> hybrid.plane.v1.DeleteResponse
+	12, // 24: hybrid.plane.v1.PlaneService.CreateToken:output_type -> hybrid.plane.v1.CreateTokenResponse
+	14, // 25: hybrid.plane.v1.PlaneService.RevokeToken:output_type -> hybrid.plane.v1.RevokeTokenResponse
+	16, // 26: hybrid.plane.v1.PlaneService.Provision:output_type -> hybrid.plane.v1.ProvisionResponse
+	18, // 27: hybrid.plane.v1.PlaneService.SwitchNetwork:output_type -> hybrid.plane.v1.SwitchNetworkResponse
+	20, // 28: hybrid.plane.v1.PlaneService.GetOperation:output_type -> hybrid.plane.v1.GetOperationResponse
+	19, // [19:29] is the sub-list for method output_type
+	9,  // [9:19] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_plane_v1_plane_proto_init() }
@@ -994,7 +1220,7 @@ func file_hybrid_plane_v1_plane_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_plane_v1_plane_proto_rawDesc), len(file_hybrid_plane_v1_plane_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,14 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PlaneService_Apply_FullMethodName       = "/hybrid.plane.v1.PlaneService/Apply"
-	PlaneService_ApplyBatch_FullMethodName  = "/hybrid.plane.v1.PlaneService/ApplyBatch"
-	PlaneService_Get_FullMethodName         = "/hybrid.plane.v1.PlaneService/Get"
-	PlaneService_List_FullMethodName        = "/hybrid.plane.v1.PlaneService/List"
-	PlaneService_Delete_FullMethodName      = "/hybrid.plane.v1.PlaneService/Delete"
-	PlaneService_CreateToken_FullMethodName = "/hybrid.plane.v1.PlaneService/CreateToken"
-	PlaneService_RevokeToken_FullMethodName = "/hybrid.plane.v1.PlaneService/RevokeToken"
-	PlaneService_Provision_FullMethodName   = "/hybrid.plane.v1.PlaneService/Provision"
+	PlaneService_Apply_FullMethodName         = "/hybrid.plane.v1.PlaneService/Apply"
+	PlaneService_ApplyBatch_FullMethodName    = "/hybrid.plane.v1.PlaneService/ApplyBatch"
+	PlaneService_Get_FullMethodName           = "/hybrid.plane.v1.PlaneService/Get"
+	PlaneService_List_FullMethodName          = "/hybrid.plane.v1.PlaneService/List"
+	PlaneService_Delete_FullMethodName        = "/hybrid.plane.v1.PlaneService/Delete"
+	PlaneService_CreateToken_FullMethodName   = "/hybrid.plane.v1.PlaneService/CreateToken"
+	PlaneService_RevokeToken_FullMethodName   = "/hybrid.plane.v1.PlaneService/RevokeToken"
+	PlaneService_Provision_FullMethodName     = "/hybrid.plane.v1.PlaneService/Provision"
+	PlaneService_SwitchNetwork_FullMethodName = "/hybrid.plane.v1.PlaneService/SwitchNetwork"
+	PlaneService_GetOperation_FullMethodName  = "/hybrid.plane.v1.PlaneService/GetOperation"
 )
 
 // PlaneServiceClient is the client API for PlaneService service.
@@ -56,6 +58,16 @@ type PlaneServiceClient interface {
 	// Provision has the failed provisioning of a host tried again as soon as the
 	// host is ready for it; FAILED_PRECONDITION where none has failed.
 	Provision(ctx context.Context, in *ProvisionRequest, opts ...grpc.CallOption) (*ProvisionResponse, error)
+	// SwitchNetwork has a host try other VPN servers at once, without a repave, and
+	// go back by itself where they do not serve. Only when the host reports success
+	// are they written into its NodePool. INVALID_ARGUMENT names the field;
+	// NOT_FOUND: no such host; FAILED_PRECONDITION: the host is in no pool, is not
+	// connected or has an operation under way; the message says which and since
+	// when.
+	SwitchNetwork(ctx context.Context, in *SwitchNetworkRequest, opts ...grpc.CallOption) (*SwitchNetworkResponse, error)
+	// GetOperation answers where an operation of a host stands; NOT_FOUND for one
+	// that is neither pending nor the last of its kind.
+	GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error)
 }
 
 type planeServiceClient struct {
@@ -146,6 +158,26 @@ func (c *planeServiceClient) Provision(ctx context.Context, in *ProvisionRequest
 	return out, nil
 }
 
+func (c *planeServiceClient) SwitchNetwork(ctx context.Context, in *SwitchNetworkRequest, opts ...grpc.CallOption) (*SwitchNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SwitchNetworkResponse)
+	err := c.cc.Invoke(ctx, PlaneService_SwitchNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *planeServiceClient) GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOperationResponse)
+	err := c.cc.Invoke(ctx, PlaneService_GetOperation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PlaneServiceServer is the server API for PlaneService service.
 // All implementations must embed UnimplementedPlaneServiceServer
 // for forward compatibility.
@@ -173,6 +205,16 @@ type PlaneServiceServer interface {
 	// Provision has the failed provisioning of a host tried again as soon as the
 	// host is ready for it; FAILED_PRECONDITION where none has failed.
 	Provision(context.Context, *ProvisionRequest) (*ProvisionResponse, error)
+	// SwitchNetwork has a host try other VPN servers at once, without a repave, and
+	// go back by itself where they do not serve. Only when the host reports success
+	// are they written into its NodePool. INVALID_ARGUMENT names the field;
+	// NOT_FOUND: no such host; FAILED_PRECONDITION: the host is in no pool, is not
+	// connected or has an operation under way; the message says which and since
+	// when.
+	SwitchNetwork(context.Context, *SwitchNetworkRequest) (*SwitchNetworkResponse, error)
+	// GetOperation answers where an operation of a host stands; NOT_FOUND for one
+	// that is neither pending nor the last of its kind.
+	GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error)
 	mustEmbedUnimplementedPlaneServiceServer()
 }
 
@@ -206,6 +248,12 @@ func (UnimplementedPlaneServiceServer) RevokeToken(context.Context, *RevokeToken
 }
 func (UnimplementedPlaneServiceServer) Provision(context.Context, *ProvisionRequest) (*ProvisionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Provision not implemented")
+}
+func (UnimplementedPlaneServiceServer) SwitchNetwork(context.Context, *SwitchNetworkRequest) (*SwitchNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SwitchNetwork not implemented")
+}
+func (UnimplementedPlaneServiceServer) GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOperation not implemented")
 }
 func (UnimplementedPlaneServiceServer) mustEmbedUnimplementedPlaneServiceServer() {}
 func (UnimplementedPlaneServiceServer) testEmbeddedByValue()                      {}
@@ -372,6 +420,42 @@ func _PlaneService_Provision_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PlaneService_SwitchNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SwitchNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlaneServiceServer).SwitchNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PlaneService_SwitchNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlaneServiceServer).SwitchNetwork(ctx, req.(*SwitchNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PlaneService_GetOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOperationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlaneServiceServer).GetOperation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PlaneService_GetOperation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlaneServiceServer).GetOperation(ctx, req.(*GetOperationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PlaneService_ServiceDesc is the grpc.ServiceDesc for PlaneService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -410,6 +494,14 @@ var PlaneService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Provision",
 			Handler:    _PlaneService_Provision_Handler,
+		},
+		{
+			MethodName: "SwitchNetwork",
+			Handler:    _PlaneService_SwitchNetwork_Handler,
+		},
+		{
+			MethodName: "GetOperation",
+			Handler:    _PlaneService_GetOperation_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -472,8 +472,12 @@ type HybridClusterSpec struct {
 	ProbeTargets []string `protobuf:"bytes,8,rep,name=probe_targets,json=probeTargets,proto3" json:"probe_targets,omitempty"`
 	// How nodes authenticate to AWS.
 	AccessManagement *AccessManagementSpec `protobuf:"bytes,9,opt,name=access_management,json=accessManagement,proto3" json:"access_management,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// How hosts are to reach the API endpoint: public or private; a name that is
+	// answered otherwise is reported. Needs api_endpoint; not set: any answer is
+	// right.
+	EndpointAccess v1.EndpointAccess `protobuf:"varint,10,opt,name=endpoint_access,json=endpointAccess,proto3,enum=hybrid.agent.v1.EndpointAccess" json:"endpoint_access,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *HybridClusterSpec) Reset() {
@@ -567,6 +571,13 @@ func (x *HybridClusterSpec) GetAccessManagement() *AccessManagementSpec {
 		return x.AccessManagement
 	}
 	return nil
+}
+
+func (x *HybridClusterSpec) GetEndpointAccess() v1.EndpointAccess {
+	if x != nil {
+		return x.EndpointAccess
+	}
+	return v1.EndpointAccess(0)
 }
 
 // AccessManagementSpec is how nodes of a cluster authenticate to AWS; exactly
@@ -1498,14 +1509,16 @@ type EdgeHostStatus struct {
 	Assignment *v1.AssignmentResult `protobuf:"bytes,6,opt,name=assignment,proto3" json:"assignment,omitempty"`
 	// Generation of the assignment that the plane wants in force.
 	WantedGeneration uint64 `protobuf:"varint,7,opt,name=wanted_generation,json=wantedGeneration,proto3" json:"wanted_generation,omitempty"`
-	// The operation that runs or ran last.
+	// The operation on the node that runs or ran last.
 	Operation *v1.OperationProgress `protobuf:"bytes,8,opt,name=operation,proto3" json:"operation,omitempty"`
 	// The agent's version. At most 64 bytes.
 	AgentVersion string `protobuf:"bytes,9,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// What tells the machine from another with the same ID.
 	Fingerprint *v1.HardwareFingerprint `protobuf:"bytes,10,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	// Every condition; the same as host.conditions. At most 32.
-	Conditions    []*v1.Condition `protobuf:"bytes,11,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	Conditions []*v1.Condition `protobuf:"bytes,11,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	// The live network switch that runs or ran last.
+	NetworkSwitch *OperationStatus `protobuf:"bytes,12,opt,name=network_switch,json=networkSwitch,proto3" json:"network_switch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1617,6 +1630,99 @@ func (x *EdgeHostStatus) GetConditions() []*v1.Condition {
 	return nil
 }
 
+func (x *EdgeHostStatus) GetNetworkSwitch() *OperationStatus {
+	if x != nil {
+		return x.NetworkSwitch
+	}
+	return nil
+}
+
+// OperationStatus is what the plane knows of an operation that it has signed.
+type OperationStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the host reported last. It ends only once the plane has drawn its
+	// conclusion: after a live network switch that succeeded, the pool is written.
+	Progress *v1.OperationProgress `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	// VPN servers that a live network switch brings about. At most 8 of 15 bytes
+	// each.
+	VpnServers []string `protobuf:"bytes,2,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
+	// When the plane signed it.
+	SignedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
+	// When the plane takes it for failed, should the host not have answered; unset
+	// where it waits for ever.
+	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
+	// A sentence for people on what the plane made of it, or waits for. At most 1
+	// KiB.
+	Remark        string `protobuf:"bytes,5,opt,name=remark,proto3" json:"remark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationStatus) Reset() {
+	*x = OperationStatus{}
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationStatus) ProtoMessage() {}
+
+func (x *OperationStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationStatus.ProtoReflect.Descriptor instead.
+func (*OperationStatus) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *OperationStatus) GetProgress() *v1.OperationProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *OperationStatus) GetVpnServers() []string {
+	if x != nil {
+		return x.VpnServers
+	}
+	return nil
+}
+
+func (x *OperationStatus) GetSignedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignedAt
+	}
+	return nil
+}
+
+func (x *OperationStatus) GetAnswerBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AnswerBy
+	}
+	return nil
+}
+
+func (x *OperationStatus) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
 // EnrollmentTokenSpec limits what a token can do.
 type EnrollmentTokenSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1630,7 +1736,7 @@ type EnrollmentTokenSpec struct {
 
 func (x *EnrollmentTokenSpec) Reset() {
 	*x = EnrollmentTokenSpec{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[17]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1748,7 @@ func (x *EnrollmentTokenSpec) String() string {
 func (*EnrollmentTokenSpec) ProtoMessage() {}
 
 func (x *EnrollmentTokenSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[17]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1761,7 @@ func (x *EnrollmentTokenSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollmentTokenSpec.ProtoReflect.Descriptor instead.
 func (*EnrollmentTokenSpec) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{17}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EnrollmentTokenSpec) GetExpiresAt() *timestamppb.Timestamp {
@@ -1685,7 +1791,7 @@ type EnrollmentTokenStatus struct {
 
 func (x *EnrollmentTokenStatus) Reset() {
 	*x = EnrollmentTokenStatus{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[18]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1803,7 @@ func (x *EnrollmentTokenStatus) String() string {
 func (*EnrollmentTokenStatus) ProtoMessage() {}
 
 func (x *EnrollmentTokenStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[18]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1816,7 @@ func (x *EnrollmentTokenStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollmentTokenStatus.ProtoReflect.Descriptor instead.
 func (*EnrollmentTokenStatus) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{18}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EnrollmentTokenStatus) GetUsed() uint32 {
@@ -1731,7 +1837,7 @@ var File_hybrid_plane_v1_resource_proto protoreflect.FileDescriptor
 
 const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	"\n" +
-	"\x1ehybrid/plane/v1/resource.proto\x12\x0fhybrid.plane.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhybrid/agent/v1/agent.proto\x1a\x1fhybrid/agent/v1/condition.proto\x1a\x1fhybrid/agent/v1/operation.proto\"u\n" +
+	"\x1ehybrid/plane/v1/resource.proto\x12\x0fhybrid.plane.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhybrid/agent/v1/agent.proto\x1a hybrid/agent/v1/assignment.proto\x1a\x1fhybrid/agent/v1/condition.proto\x1a\x1fhybrid/agent/v1/operation.proto\"u\n" +
 	"\bMetadata\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x129\n" +
 	"\n" +
@@ -1753,7 +1859,7 @@ const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	"\x17enrollment_token_status\x18\v \x01(\v2&.hybrid.plane.v1.EnrollmentTokenStatusH\x01R\x15enrollmentTokenStatus\x12Z\n" +
 	"\x15hybrid_profile_status\x18\f \x01(\v2$.hybrid.plane.v1.HybridProfileStatusH\x01R\x13hybridProfileStatusB\x06\n" +
 	"\x04specB\b\n" +
-	"\x06status\"\x80\x03\n" +
+	"\x06status\"\xca\x03\n" +
 	"\x11HybridClusterSpec\x12!\n" +
 	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1b\n" +
@@ -1763,7 +1869,9 @@ const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	"\fservice_cidr\x18\x06 \x01(\tR\vserviceCidr\x12!\n" +
 	"\fapi_endpoint\x18\a \x01(\tR\vapiEndpoint\x12#\n" +
 	"\rprobe_targets\x18\b \x03(\tR\fprobeTargets\x12R\n" +
-	"\x11access_management\x18\t \x01(\v2%.hybrid.plane.v1.AccessManagementSpecR\x10accessManagement\"\xc7\x01\n" +
+	"\x11access_management\x18\t \x01(\v2%.hybrid.plane.v1.AccessManagementSpecR\x10accessManagement\x12H\n" +
+	"\x0fendpoint_access\x18\n" +
+	" \x01(\x0e2\x1f.hybrid.agent.v1.EndpointAccessR\x0eendpointAccess\"\xc7\x01\n" +
 	"\x14AccessManagementSpec\x12N\n" +
 	"\x0fsystems_manager\x18\x01 \x01(\v2#.hybrid.plane.v1.SystemsManagerSpecH\x00R\x0esystemsManager\x12U\n" +
 	"\x12iam_roles_anywhere\x18\x02 \x01(\v2%.hybrid.plane.v1.IAMRolesAnywhereSpecH\x00R\x10iamRolesAnywhereB\b\n" +
@@ -1829,7 +1937,7 @@ const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	"\x05ready\x18\x03 \x01(\rR\x05ready\x12\x1c\n" +
 	"\tconnected\x18\x04 \x01(\rR\tconnected\x12\x1a\n" +
 	"\bproblems\x18\x05 \x03(\tR\bproblems\"\x0e\n" +
-	"\fEdgeHostSpec\"\xba\x04\n" +
+	"\fEdgeHostSpec\"\x83\x05\n" +
 	"\x0eEdgeHostStatus\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
@@ -1846,7 +1954,15 @@ const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	" \x01(\v2$.hybrid.agent.v1.HardwareFingerprintR\vfingerprint\x12:\n" +
 	"\n" +
 	"conditions\x18\v \x03(\v2\x1a.hybrid.agent.v1.ConditionR\n" +
-	"conditions\"d\n" +
+	"conditions\x12G\n" +
+	"\x0enetwork_switch\x18\f \x01(\v2 .hybrid.plane.v1.OperationStatusR\rnetworkSwitch\"\xfc\x01\n" +
+	"\x0fOperationStatus\x12>\n" +
+	"\bprogress\x18\x01 \x01(\v2\".hybrid.agent.v1.OperationProgressR\bprogress\x12\x1f\n" +
+	"\vvpn_servers\x18\x02 \x03(\tR\n" +
+	"vpnServers\x127\n" +
+	"\tsigned_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x127\n" +
+	"\tanswer_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\banswerBy\x12\x16\n" +
+	"\x06remark\x18\x05 \x01(\tR\x06remark\"d\n" +
 	"\x13EnrollmentTokenSpec\x129\n" +
 	"\n" +
 	"expires_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x12\n" +
@@ -1878,7 +1994,7 @@ func file_hybrid_plane_v1_resource_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_plane_v1_resource_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hybrid_plane_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_hybrid_plane_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_hybrid_plane_v1_resource_proto_goTypes = []any{
 	(OSMode)(0),                    // 0: hybrid.plane.v1.OSMode
 	(PoolState)(0),                 // 1: hybrid.plane.v1.PoolState
@@ -1899,55 +2015,62 @@ var file_hybrid_plane_v1_resource_proto_goTypes = []any{
 	(*NodePoolStatus)(nil),         // 16: hybrid.plane.v1.NodePoolStatus
 	(*EdgeHostSpec)(nil),           // 17: hybrid.plane.v1.EdgeHostSpec
 	(*EdgeHostStatus)(nil),         // 18: hybrid.plane.v1.EdgeHostStatus
-	(*EnrollmentTokenSpec)(nil),    // 19: hybrid.plane.v1.EnrollmentTokenSpec
-	(*EnrollmentTokenStatus)(nil),  // 20: hybrid.plane.v1.EnrollmentTokenStatus
-	nil,                            // 21: hybrid.plane.v1.NodePoolSpec.LabelsEntry
-	(*timestamppb.Timestamp)(nil),  // 22: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 23: google.protobuf.Struct
-	(*v1.Inventory)(nil),           // 24: hybrid.agent.v1.Inventory
-	(*v1.HostStatus)(nil),          // 25: hybrid.agent.v1.HostStatus
-	(*v1.AssignmentResult)(nil),    // 26: hybrid.agent.v1.AssignmentResult
-	(*v1.OperationProgress)(nil),   // 27: hybrid.agent.v1.OperationProgress
-	(*v1.HardwareFingerprint)(nil), // 28: hybrid.agent.v1.HardwareFingerprint
-	(*v1.Condition)(nil),           // 29: hybrid.agent.v1.Condition
+	(*OperationStatus)(nil),        // 19: hybrid.plane.v1.OperationStatus
+	(*EnrollmentTokenSpec)(nil),    // 20: hybrid.plane.v1.EnrollmentTokenSpec
+	(*EnrollmentTokenStatus)(nil),  // 21: hybrid.plane.v1.EnrollmentTokenStatus
+	nil,                            // 22: hybrid.plane.v1.NodePoolSpec.LabelsEntry
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(v1.EndpointAccess)(0),         // 24: hybrid.agent.v1.EndpointAccess
+	(*structpb.Struct)(nil),        // 25: google.protobuf.Struct
+	(*v1.Inventory)(nil),           // 26: hybrid.agent.v1.Inventory
+	(*v1.HostStatus)(nil),          // 27: hybrid.agent.v1.HostStatus
+	(*v1.AssignmentResult)(nil),    // 28: hybrid.agent.v1.AssignmentResult
+	(*v1.OperationProgress)(nil),   // 29: hybrid.agent.v1.OperationProgress
+	(*v1.HardwareFingerprint)(nil), // 30: hybrid.agent.v1.HardwareFingerprint
+	(*v1.Condition)(nil),           // 31: hybrid.agent.v1.Condition
 }
 var file_hybrid_plane_v1_resource_proto_depIdxs = []int32{
-	22, // 0: hybrid.plane.v1.Metadata.created_at:type_name -> google.protobuf.Timestamp
+	23, // 0: hybrid.plane.v1.Metadata.created_at:type_name -> google.protobuf.Timestamp
 	2,  // 1: hybrid.plane.v1.Resource.metadata:type_name -> hybrid.plane.v1.Metadata
 	4,  // 2: hybrid.plane.v1.Resource.hybrid_cluster:type_name -> hybrid.plane.v1.HybridClusterSpec
 	8,  // 3: hybrid.plane.v1.Resource.hybrid_profile:type_name -> hybrid.plane.v1.HybridProfileSpec
 	13, // 4: hybrid.plane.v1.Resource.node_pool:type_name -> hybrid.plane.v1.NodePoolSpec
 	17, // 5: hybrid.plane.v1.Resource.edge_host:type_name -> hybrid.plane.v1.EdgeHostSpec
-	19, // 6: hybrid.plane.v1.Resource.enrollment_token:type_name -> hybrid.plane.v1.EnrollmentTokenSpec
+	20, // 6: hybrid.plane.v1.Resource.enrollment_token:type_name -> hybrid.plane.v1.EnrollmentTokenSpec
 	16, // 7: hybrid.plane.v1.Resource.node_pool_status:type_name -> hybrid.plane.v1.NodePoolStatus
 	18, // 8: hybrid.plane.v1.Resource.edge_host_status:type_name -> hybrid.plane.v1.EdgeHostStatus
-	20, // 9: hybrid.plane.v1.Resource.enrollment_token_status:type_name -> hybrid.plane.v1.EnrollmentTokenStatus
+	21, // 9: hybrid.plane.v1.Resource.enrollment_token_status:type_name -> hybrid.plane.v1.EnrollmentTokenStatus
 	12, // 10: hybrid.plane.v1.Resource.hybrid_profile_status:type_name -> hybrid.plane.v1.HybridProfileStatus
 	5,  // 11: hybrid.plane.v1.HybridClusterSpec.access_management:type_name -> hybrid.plane.v1.AccessManagementSpec
-	6,  // 12: hybrid.plane.v1.AccessManagementSpec.systems_manager:type_name -> hybrid.plane.v1.SystemsManagerSpec
-	7,  // 13: hybrid.plane.v1.AccessManagementSpec.iam_roles_anywhere:type_name -> hybrid.plane.v1.IAMRolesAnywhereSpec
-	9,  // 14: hybrid.plane.v1.HybridProfileSpec.os:type_name -> hybrid.plane.v1.OSLayer
-	10, // 15: hybrid.plane.v1.HybridProfileSpec.kubernetes:type_name -> hybrid.plane.v1.KubernetesLayer
-	11, // 16: hybrid.plane.v1.HybridProfileSpec.network:type_name -> hybrid.plane.v1.NetworkLayer
-	0,  // 17: hybrid.plane.v1.OSLayer.mode:type_name -> hybrid.plane.v1.OSMode
-	23, // 18: hybrid.plane.v1.KubernetesLayer.kubelet_config:type_name -> google.protobuf.Struct
-	21, // 19: hybrid.plane.v1.NodePoolSpec.labels:type_name -> hybrid.plane.v1.NodePoolSpec.LabelsEntry
-	14, // 20: hybrid.plane.v1.NodePoolSpec.taints:type_name -> hybrid.plane.v1.TaintSpec
-	15, // 21: hybrid.plane.v1.NodePoolSpec.hosts:type_name -> hybrid.plane.v1.PoolHost
-	1,  // 22: hybrid.plane.v1.NodePoolStatus.state:type_name -> hybrid.plane.v1.PoolState
-	22, // 23: hybrid.plane.v1.EdgeHostStatus.since:type_name -> google.protobuf.Timestamp
-	24, // 24: hybrid.plane.v1.EdgeHostStatus.inventory:type_name -> hybrid.agent.v1.Inventory
-	25, // 25: hybrid.plane.v1.EdgeHostStatus.host:type_name -> hybrid.agent.v1.HostStatus
-	26, // 26: hybrid.plane.v1.EdgeHostStatus.assignment:type_name -> hybrid.agent.v1.AssignmentResult
-	27, // 27: hybrid.plane.v1.EdgeHostStatus.operation:type_name -> hybrid.agent.v1.OperationProgress
-	28, // 28: hybrid.plane.v1.EdgeHostStatus.fingerprint:type_name -> hybrid.agent.v1.HardwareFingerprint
-	29, // 29: hybrid.plane.v1.EdgeHostStatus.conditions:type_name -> hybrid.agent.v1.Condition
-	22, // 30: hybrid.plane.v1.EnrollmentTokenSpec.expires_at:type_name -> google.protobuf.Timestamp
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	24, // 12: hybrid.plane.v1.HybridClusterSpec.endpoint_access:type_name -> hybrid.agent.v1.EndpointAccess
+	6,  // 13: hybrid.plane.v1.AccessManagementSpec.systems_manager:type_name -> hybrid.plane.v1.SystemsManagerSpec
+	7,  // 14: hybrid.plane.v1.AccessManagementSpec.iam_roles_anywhere:type_name -> hybrid.plane.v1.IAMRolesAnywhereSpec
+	9,  // 15: hybrid.plane.v1.HybridProfileSpec.os:type_name -> hybrid.plane.v1.OSLayer
+	10, // 16: hybrid.plane.v1.HybridProfileSpec.kubernetes:type_name -> hybrid.plane.v1.KubernetesLayer
+	11, // 17: hybrid.plane.v1.HybridProfileSpec.network:type_name -> hybrid.plane.v1.NetworkLayer
+	0,  // 18: hybrid.plane.v1.OSLayer.mode:type_name -> hybrid.plane.v1.OSMode
+	25, // 19: hybrid.plane.v1.KubernetesLayer.kubelet_config:type_name -> google.protobuf.Struct
+	22, // 20: hybrid.plane.v1.NodePoolSpec.labels:type_name -> hybrid.plane.v1.NodePoolSpec.LabelsEntry
+	14, // 21: hybrid.plane.v1.NodePoolSpec.taints:type_name -> hybrid.plane.v1.TaintSpec
+	15, // 22: hybrid.plane.v1.NodePoolSpec.hosts:type_name -> hybrid.plane.v1.PoolHost
+	1,  // 23: hybrid.plane.v1.NodePoolStatus.state:type_name -> hybrid.plane.v1.PoolState
+	23, // 24: hybrid.plane.v1.EdgeHostStatus.since:type_name -> google.protobuf.Timestamp
+	26, // 25: hybrid.plane.v1.EdgeHostStatus.inventory:type_name -> hybrid.agent.v1.Inventory
+	27, // 26: hybrid.plane.v1.EdgeHostStatus.host:type_name -> hybrid.agent.v1.HostStatus
+	28, // 27: hybrid.plane.v1.EdgeHostStatus.assignment:type_name -> hybrid.agent.v1.AssignmentResult
+	29, // 28: hybrid.plane.v1.EdgeHostStatus.operation:type_name -> hybrid.agent.v1.OperationProgress
+	30, // 29: hybrid.plane.v1.EdgeHostStatus.fingerprint:type_name -> hybrid.agent.v1.HardwareFingerprint
+	31, // 30: hybrid.plane.v1.EdgeHostStatus.conditions:type_name -> hybrid.agent.v1.Condition
+	19, // 31: hybrid.plane.v1.EdgeHostStatus.network_switch:type_name -> hybrid.plane.v1.OperationStatus
+	29, // 32: hybrid.plane.v1.OperationStatus.progress:type_name -> hybrid.agent.v1.OperationProgress
+	23, // 33: hybrid.plane.v1.OperationStatus.signed_at:type_name -> google.protobuf.Timestamp
+	23, // 34: hybrid.plane.v1.OperationStatus.answer_by:type_name -> google.protobuf.Timestamp
+	23, // 35: hybrid.plane.v1.EnrollmentTokenSpec.expires_at:type_name -> google.protobuf.Timestamp
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_plane_v1_resource_proto_init() }
@@ -1976,7 +2099,7 @@ func file_hybrid_plane_v1_resource_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_plane_v1_resource_proto_rawDesc), len(file_hybrid_plane_v1_resource_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

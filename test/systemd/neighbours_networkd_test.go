@@ -1,0 +1,121 @@
+//go:build systemd
+
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"hybridagent/test/lab"
+)
+
+// waitOnline waits until networkd has finished with both NICs.
+const waitOnline = "/lib/systemd/systemd-networkd-wait-online --timeout=30 --interface=lan0 --interface=office0"
+
+// networkdStatic gives the host fixed addresses.
+func (w *world) networkdStatic() {
+	w.networkd(fmt.Sprintf("[Network]\nAddress=%s/24\n[Route]\nGateway=%s\nMetric=200\n", lab.LANAddress(w.machine.Number), lab.LANGateway))
+}
+
+// networkdDHCP lets the host ask for its address in the LAN.
+func (w *world) networkdDHCP() {
+	w.networkd("[Network]\nDHCP=ipv4\n[DHCPv4]\nRouteMetric=200\n")
+}
+
+// networkd makes systemd-networkd manage both NICs; lan is what its file says of the one in the LAN.
+func (w *world) networkd(lan string) {
+	w.t.Helper()
+	office := fmt.Sprintf("[Network]\nAddress=%s/24\n[Route]\nGateway=192.168.77.1\nMetric=50\n", lab.OfficeAddress(w.machine.Number))
+	w.must(w.machine.WriteFile("etc/systemd/network/10-lan.network", []byte("[Match]\nName=lan0\n"+lan), 0o644))
+	w.must(w.machine.WriteFile("etc/systemd/network/20-office.network", []byte("[Match]\nName=office0\n"+office), 0o644))
+	_, err := w.machine.Offline(w.ctx, "systemctl", "enable", "systemd-networkd.service")
+	w.must(err)
+}
+
+// sawLinkDown waits until networkd has seen lan0 go down: where it comes up sooner, networkd 252 gives up on the link ("Nexthop has invalid
+// gateway"), whoever else is on the host.
+const sawLinkDown = "until networkctl list --no-legend lan0 | grep -q ' off '; do :; done"
+
+// disturbance is something that a neighbour does to the NIC.
+type disturbance struct {
+	what   string
+	script string
+	// removes says that it deletes the route, so that a repair is counted. One that the kernel flushed may come back by the daemon's next look
+	// at the network as well, which counts none.
+	removes bool
+}
+
+// networkdDoes is what an operator makes networkd do. The releases differ: 257 removes foreign routes when it starts, 252 only when it
+// configures a link anew.
+func networkdDoes(suite string) []disturbance {
+	edit := `printf '[Network]\nIPv6AcceptRA=no\n# %d\n' >/etc/systemd/network/10-lan.network.d/edit.conf && networkctl reload`
+	return []disturbance{
+		{"restart", "systemctl restart systemd-networkd", suite == newSystemd},
+		{"reload of unchanged files", "networkctl reload", false},
+		{"reconfigure", "networkctl reconfigure lan0", suite == newSystemd},
+		{"first edit", "mkdir -p /etc/systemd/network/10-lan.network.d && " + fmt.Sprintf(edit, 1), false},
+		{"second edit", fmt.Sprintf(edit, 2), false},
+		{"link down and up", "ip link set lan0 down && " + sawLinkDown + " && ip link set lan0 up", false},
+		{"networkctl down and up", "networkctl down lan0 && " + sawLinkDown + " && networkctl up lan0", false},
+	}
+}
+
+// survives disturbs the host and wants the route back each time, and the loss noticed where there is one.
+func (w *world) survives(disturbances []disturbance, settled string) {
+	w.t.Helper()
+	for _, d := range disturbances {
+		before := w.repairs()
+		w.onHost("sh", "-c", d.script)
+		w.onHost("sh", "-c", settled)
+		w.until("the route after "+d.what, 30*time.Second, w.route)
+		if d.removes {
+			w.until("the repair after "+d.what, 10*time.Second, func(context.Context) error {
+				if w.repairs() == before {
+					return errors.New("none was counted: did nothing remove the route?")
+				}
+				return nil
+			})
+		}
+		w.until("a sound network after "+d.what, 30*time.Second, w.holds("NICSelected", "RoutesInstalled"))
+		w.t.Logf("%s: %d repairs", d.what, w.repairs()-before)
+	}
+}
+
+// repairs is how many routes the daemon has put back since its start.
+func (w *world) repairs() int {
+	w.t.Helper()
+	status, err := w.status(w.ctx)
+	w.must(err)
+	n, err := strconv.Atoi(status.Network.Repairs)
+	w.must(err)
+	return n
+}
+
+// networkdNeighbour is the check of a host with fixed addresses.
+func (w *world) networkdNeighbour(suite string) {
+	w.survives(networkdDoes(suite), waitOnline)
+	w.survivesRestarts()
+}
+
+// survivesRestarts restarts networkd twenty times without a pause.
+func (w *world) survivesRestarts() {
+	w.t.Helper()
+	before := w.repairs()
+	watched := w.machine.Host.WatchPresence(vpcPrefix(), ownProtocol, 2*time.Millisecond)
+	w.onHost("sh", "-c", "for n in $(seq 20); do systemctl reset-failed systemd-networkd; systemctl restart systemd-networkd || exit 1; done; "+waitOnline)
+	w.until("the route after twenty restarts", 30*time.Second, w.route)
+	presence, err := watched()
+	w.must(err)
+	w.t.Logf("twenty restarts: %d repairs; the route was %s", w.repairs()-before, presence)
+	if presence.Ratio() < 0.5 {
+		w.t.Errorf("the route was %s; want it there most of the time", presence)
+	}
+	w.until("a sound network after twenty restarts", 30*time.Second, w.holds("NICSelected", "RoutesInstalled"))
+	if out := w.onHost("ip", "-4", "route", "show", "default"); strings.Count(out, "default") != 2 {
+		w.t.Errorf("default routes are %q; want both", out)
+	}
+}
