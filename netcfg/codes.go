@@ -23,8 +23,6 @@ const (
 	// NICAmbiguous: several links have the MAC that was asked for, and nothing
 	// tells which of them is meant.
 	NICAmbiguous = "NICAmbiguous"
-	// NICNotMeant: another link was asked for by name or MAC.
-	NICNotMeant = "NICNotMeant"
 	// NICUnusable: no NIC of a host at all, or only links that none can be: the
 	// loopback, a container's, a tunnel.
 	NICUnusable = "NICUnusable"

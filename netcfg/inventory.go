@@ -14,6 +14,9 @@ type Link struct {
 	AltNames []string
 	// MAC is the hardware address in lower case with colons; "" where none.
 	MAC string
+	// PermMAC is the one that the hardware came with, where the kernel knows it: a
+	// bond gives its ports another.
+	PermMAC string
 	// Kind is "device" for hardware, else the rtnetlink kind: "veth", "bridge",
 	// "bond", "vlan", "macvlan", "tun", "wireguard", …
 	Kind string
@@ -28,9 +31,38 @@ type Link struct {
 	// Addrs are the IPv4 addresses with their prefix lengths, in kernel order
 	// (primary addresses first). They are not masked.
 	Addrs []netip.Prefix
+	// Infos hold what else there is to say of some of the addresses.
+	Infos []AddrInfo
 	// DefaultRouteMetric is the metric of the best default route via the link;
 	// nil if there is none.
 	DefaultRouteMetric *uint32
+}
+
+// AddrInfo is what makes an address unusual.
+type AddrInfo struct {
+	// Addr is the address spoken of.
+	Addr netip.Addr
+	// Peer is the other end, with its prefix, on a point-to-point link; else
+	// invalid.
+	Peer netip.Prefix
+	// Scope is the rtm_scope in which the address has a meaning: ScopeUniverse,
+	// ScopeLink or another.
+	Scope uint8
+	// Secondary is IFA_F_SECONDARY: another address of the same subnet came first.
+	Secondary bool
+	// Deprecated is IFA_F_DEPRECATED: the preferred lifetime is over.
+	Deprecated bool
+}
+
+// Info returns what is unusual about an address of the link; the zero value where
+// nothing is.
+func (l Link) Info(a netip.Addr) AddrInfo {
+	for _, info := range l.Infos {
+		if info.Addr == a {
+			return info
+		}
+	}
+	return AddrInfo{}
 }
 
 // HasName says whether name is the link's name or one of its altnames.

@@ -71,9 +71,15 @@ func dump[T any](ctx context.Context, list func() ([]T, error)) ([]T, error) {
 
 func convertLinks(links []netlink.Link, addrs []netlink.Addr) []Link {
 	byLink := make(map[int][]netip.Prefix)
+	infos := make(map[int][]AddrInfo)
 	for _, a := range addrs {
-		if p, ok := prefixOf(a.IPNet); ok {
-			byLink[a.LinkIndex] = append(byLink[a.LinkIndex], p)
+		p, ok := prefixOf(a.IPNet)
+		if !ok {
+			continue
+		}
+		byLink[a.LinkIndex] = append(byLink[a.LinkIndex], p)
+		if info := infoOf(a, p.Addr()); info != (AddrInfo{Addr: p.Addr()}) {
+			infos[a.LinkIndex] = append(infos[a.LinkIndex], info)
 		}
 	}
 	out := make([]Link, 0, len(links))
@@ -81,16 +87,25 @@ func convertLinks(links []netlink.Link, addrs []netlink.Addr) []Link {
 		at := l.Attrs()
 		out = append(out, Link{
 			Index: at.Index, Name: at.Name, AltNames: at.AltNames,
-			MAC: at.HardwareAddr.String(), Kind: l.Type(), MTU: at.MTU,
+			MAC: at.HardwareAddr.String(), PermMAC: at.PermHWAddr.String(), Kind: l.Type(), MTU: at.MTU,
 			Up:          at.RawFlags&unix.IFF_UP != 0,
 			Carrier:     at.RawFlags&unix.IFF_LOWER_UP != 0,
 			Loopback:    at.RawFlags&unix.IFF_LOOPBACK != 0,
 			ParentIndex: at.ParentIndex, MasterIndex: at.MasterIndex,
-			Addrs: byLink[at.Index],
+			Addrs: byLink[at.Index], Infos: infos[at.Index],
 		})
 	}
 	slices.SortFunc(out, func(a, b Link) int { return a.Index - b.Index })
 	return out
+}
+
+func infoOf(a netlink.Addr, addr netip.Addr) AddrInfo {
+	peer, _ := prefixOf(a.Peer)
+	return AddrInfo{
+		Addr: addr, Peer: peer, Scope: uint8(a.Scope),
+		Secondary:  a.Flags&unix.IFA_F_SECONDARY != 0,
+		Deprecated: a.Flags&unix.IFA_F_DEPRECATED != 0,
+	}
 }
 
 func prefixOf(n *net.IPNet) (netip.Prefix, bool) {

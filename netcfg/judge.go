@@ -5,118 +5,132 @@ import (
 	"math"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
-// judge gives the verdict on one link, without looking at the others.
-func judge(inv Inventory, in SelectionInput, l Link) Candidate {
-	c := Candidate{Link: l}
-	if code, why := rejectLink(inv, in, l); code != "" {
-		c.Code, c.Reasons = code, []string{why}
-		return c
+// judge gives the verdict on one link, without looking at the others' verdicts.
+func (s *survey) judge(l Link) Candidate {
+	c := Candidate{Link: l, meant: s.means(l)}
+	if how, ok := s.wanted[l.Index]; ok {
+		c.Reasons = []string{how}
+	} else if !c.meant {
+		c.Reasons = []string{"is not " + s.in.Selector.String()}
 	}
-	globals := slices.DeleteFunc(slices.Clone(l.Addrs), func(p netip.Prefix) bool { return !isGlobal(p.Addr()) })
-	if len(globals) == 0 {
-		c.Code, c.Reasons = NICNoAddress, []string{"has no global unicast IPv4 address"}
-		return c
+	if code, why := s.rejectLink(l); code != "" {
+		c.reject(code, "%s", why)
+		return drop(c)
 	}
-	inside := slices.DeleteFunc(slices.Clone(globals), func(p netip.Prefix) bool {
-		return len(in.RemoteNodeCIDRs) > 0 && !containedIn(in.RemoteNodeCIDRs, p.Addr())
-	})
-	if len(inside) == 0 {
-		c.Code = OutsideRemoteNodeCIDRs
-		c.Reasons = []string{fmt.Sprintf("has %s, outside the remote node CIDRs %s", joinPrefixes(globals), joinPrefixes(in.RemoteNodeCIDRs))}
-		return c
+	choice, code, why := s.nodeAddress(l)
+	if code != "" {
+		c.reject(code, "%s", why)
+		return drop(c)
 	}
-	c.Accepted = true
-	accept(inv, in, inside, &c)
+	c.Accepted, c.NodeIP, c.prefix, c.single = true, choice.prefix.Addr(), choice.prefix, choice.class == classSingle
+	s.rankLink(&c, choice)
+	return c
+}
+
+// drop leaves out by what name a rejected link was meant: that says nothing of why
+// it was rejected.
+func drop(c Candidate) Candidate {
+	if c.meant {
+		c.Reasons = c.Reasons[len(c.Reasons)-1:]
+	}
 	return c
 }
 
 // rejectLink holds the checks that need no address; code is "" where it passes.
-func rejectLink(inv Inventory, in SelectionInput, l Link) (code, why string) {
-	switch {
-	case !in.Selector.auto() && !in.Selector.matches(l):
-		return NICNotMeant, "is not " + in.Selector.String()
-	case l.Loopback:
+func (s *survey) rejectLink(l Link) (code, why string) {
+	if l.Loopback {
 		return NICUnusable, "is the loopback"
-	case !l.Up:
-		return NICDown, "is down"
-	case !l.Carrier && !l.HasName(in.Sticky.Name):
-		// A link that was selected before is kept through a pulled cable:
-		// changing the node IP of a running node would be worse.
-		return NICNoCarrier, "has no carrier"
 	}
 	if l.MasterIndex != 0 {
-		master, _ := inv.LinkByIndex(l.MasterIndex)
-		return NICEnslaved, strings.TrimSpace("is enslaved to " + master.Name)
+		return s.rejectPort(l)
 	}
-	if !in.Selector.auto() {
-		return "", ""
+	// A name means one link and nothing else; a MAC may be that of several.
+	if _, wanted := s.wanted[l.Index]; !wanted || len(s.wanted) > 1 {
+		if why := notForAuto(s.inv, l); why != "" {
+			return NICUnusable, why
+		}
 	}
-	if why := notForAuto(inv, l); why != "" {
-		return NICUnusable, why
+	switch {
+	case !l.Up:
+		return NICDown, "is down"
+	case !l.Carrier && (l.Index != s.sticky || len(l.Addrs) == 0):
+		// A link that was selected before is kept through a pulled cable while it
+		// has its address: changing the node IP would be worse.
+		return NICNoCarrier, "has no carrier"
 	}
 	return "", ""
 }
 
-// accept fills node IP, rank and reasons of a usable candidate.
-func accept(inv Inventory, in SelectionInput, usable []netip.Prefix, c *Candidate) {
-	c.NodeIP = usable[0].Addr()
-	c.rank = rank{metric: math.MaxUint64, index: c.Link.Index}
-	if p, server, ok := onLinkServer(usable, in.VPNServers); ok {
-		c.NodeIP, c.rank.vpnOnLink = p.Addr(), true
-		c.Reasons = append(c.Reasons, fmt.Sprintf("VPN server %s is on-link", server))
-	} else if len(in.VPNServers) > 0 {
-		c.Reasons = append(c.Reasons, "no VPN server is on-link")
+// rejectPort says why a link with a master cannot carry the node IP.
+func (s *survey) rejectPort(l Link) (code, why string) {
+	master, ok := s.inv.LinkByIndex(l.MasterIndex)
+	switch {
+	case !ok:
+		return NICEnslaved, "is enslaved"
+	case master.Kind == "vrf":
+		return NICUnusable, fmt.Sprintf("belongs to the VRF %s, whose routes are not in the main table", master.Name)
 	}
-	for _, cidr := range in.RemoteNodeCIDRs {
+	return NICEnslaved, "is enslaved to " + master.Name
+}
+
+// rankLink fills rank and reasons of a usable candidate.
+func (s *survey) rankLink(c *Candidate, choice address) {
+	c.rank = rank{vpnOnLink: choice.server.IsValid(), metric: math.MaxUint64, index: c.Link.Index}
+	say := func(format string, args ...any) { c.Reasons = append(c.Reasons, fmt.Sprintf(format, args...)) }
+	if c.rank.vpnOnLink {
+		say("VPN server %s is on-link", choice.server)
+	} else if len(s.in.VPNServers) > 0 {
+		say("no VPN server is on-link")
+	}
+	for _, cidr := range s.in.RemoteNodeCIDRs {
 		if cidr.Contains(c.NodeIP) {
 			c.rank.inCIDR = true
-			c.Reasons = append(c.Reasons, fmt.Sprintf("%s is inside the remote node CIDR %s", c.NodeIP, cidr))
+			say("%s is inside the remote node CIDR %s", c.NodeIP, cidr)
 			break
 		}
 	}
-	for _, a := range in.Toward {
-		if r, ok := inv.RouteTo(a); ok && r.LinkIndex == c.Link.Index {
+	for _, a := range s.in.Toward {
+		if r, ok := s.inv.routeOfOthers(a); ok && r.LinkIndex == c.Link.Index {
 			c.rank.toward = true
-			c.Reasons = append(c.Reasons, fmt.Sprintf("the route towards %s leaves by it", a))
+			say("the route towards %s leaves by it", a)
 			break
 		}
 	}
 	if m := c.Link.DefaultRouteMetric; m != nil {
 		c.rank.metric = uint64(*m)
-		c.Reasons = append(c.Reasons, fmt.Sprintf("default route with metric %d", *m))
+		say("default route with metric %d", *m)
 	} else {
-		c.Reasons = append(c.Reasons, "no default route")
+		say("no default route")
 	}
 	if !c.Link.Carrier {
-		c.Reasons = append(c.Reasons, "has no carrier")
+		say("has no carrier")
 	}
-	if !in.Selector.auto() {
-		c.Reasons = append([]string{"named by " + in.Selector.String()}, c.Reasons...)
+	if choice.over != "" {
+		say("passes over %s", choice.over)
+	}
+	if s.isSticky(*c) && s.in.Sticky.Name != "" && !c.Link.HasName(s.in.Sticky.Name) {
+		say("selected before as %s", s.in.Sticky.Name)
 	}
 }
 
-func onLinkServer(addrs []netip.Prefix, servers []netip.Addr) (netip.Prefix, netip.Addr, bool) {
-	for _, s := range servers {
-		for _, p := range addrs {
-			if p.Contains(s) && p.Addr() != s {
-				return p, s, true
+// noteSharedSubnets tells where two usable NICs are in one subnet: the kernel then
+// answers for either address on both, and replies leave by the first route.
+func noteSharedSubnets(cands []Candidate) {
+	for i := range cands {
+		for j := range cands {
+			if i != j && cands[i].Accepted && cands[j].Accepted && !cands[i].single && cands[i].prefix.Masked() == cands[j].prefix.Masked() {
+				cands[i].Reasons = append(cands[i].Reasons, fmt.Sprintf("shares the subnet %s with %s", cands[i].prefix.Masked(), cands[j].Link.Name))
+				break
 			}
 		}
 	}
-	return netip.Prefix{}, netip.Addr{}, false
 }
 
-// matches says whether the link is the one that a name or MAC selector names.
-func (s Selector) matches(l Link) bool {
-	if s.Name != "" {
-		return l.HasName(s.Name)
-	}
-	return s.MAC != "" && strings.EqualFold(l.MAC, strings.ReplaceAll(s.MAC, "-", ":"))
-}
-
-func containedIn(cidrs []netip.Prefix, a netip.Addr) bool {
-	return slices.ContainsFunc(cidrs, func(p netip.Prefix) bool { return p.Contains(a) })
+// routeOfOthers is RouteTo without our own routes: they follow from a choice that
+// was made before and must not speak for it.
+func (inv Inventory) routeOfOthers(a netip.Addr) (Route, bool) {
+	inv.Routes = slices.DeleteFunc(slices.Clone(inv.Routes), Route.Own)
+	return inv.RouteTo(a)
 }

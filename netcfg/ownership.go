@@ -10,7 +10,8 @@ import (
 func containerPrefixes() []string {
 	return []string{
 		"veth", "cni", "cilium_", "lxc", "flannel", "docker", "virbr", "vnet", "cali", "podman", "nerdctl",
-		"weave", "kube-", "nodelocaldns", "antrea-", "ovn-k8s-", "incusbr", "lxdbr", "waydroid",
+		"weave", "kube-", "nodelocaldns", "antrea-", "ovn-k8s-", "ovs-system", "incusbr", "lxdbr", "waydroid", "cbr0",
+		"vmnet", "vboxnet", "mpqemubr", "azv",
 	}
 }
 
@@ -18,7 +19,7 @@ func containerPrefixes() []string {
 func tunnelKinds() []string {
 	return []string{
 		"tun", "tuntap", "wireguard", "vxlan", "geneve", "gre", "gretap", "ip6gre", "ipip", "ip6tnl",
-		"sit", "vti", "vti6", "xfrm", "ppp", "amt", "bareudp",
+		"sit", "vti", "vti6", "xfrm", "ppp", "amt", "bareudp", "ovpn", "ovpn-dco", "gtp",
 	}
 }
 
@@ -41,8 +42,9 @@ func isDockerBridge(name string) bool {
 // the host's NIC when it carries a global address with a subnet of its own and is
 // not enslaved; it belongs to a container when it is enslaved, has no global
 // address or only a /32 (the host's end of a pod's pair), or has a name that
-// runtimes give. A bridge belongs to containers by its name, or when veths are
-// its only ports and no default route leaves by it.
+// runtimes give. A bridge belongs to containers by its name, or when the ends of
+// containers and virtual machines are its only ports and no default route leaves
+// by it.
 func notForAuto(inv Inventory, l Link) string {
 	for _, p := range containerPrefixes() {
 		if strings.HasPrefix(l.Name, p) {
@@ -53,17 +55,17 @@ func notForAuto(inv Inventory, l Link) string {
 		return "is container-owned (a docker network's bridge)"
 	}
 	if isTunnel(l) {
-		return "is a tunnel (" + l.Kind + ")"
+		return "is a tunnel (" + l.Kind + "): name it if it is to be used"
 	}
 	switch l.Kind {
-	case "dummy", "ifb", "nlmon", "vcan":
+	case "dummy", "ifb", "nlmon", "vcan", "vrf", "macvtap", "ipvtap", "netdevsim":
 		return "is no NIC (" + l.Kind + ")"
-	case "veth":
+	case "veth", "netkit":
 		if !hasOwnSubnet(l) {
-			return "is container-owned (a veth without a subnet of its own)"
+			return "is container-owned (a " + l.Kind + " without a subnet of its own)"
 		}
 	case "bridge":
-		if l.DefaultRouteMetric == nil && onlyVethPorts(inv, l) {
+		if l.DefaultRouteMetric == nil && onlyGuestPorts(inv, l) {
 			return "is container-owned (a bridge with only container ports)"
 		}
 	}
@@ -94,16 +96,20 @@ func hasOwnSubnet(l Link) bool {
 	return false
 }
 
-func onlyVethPorts(inv Inventory, bridge Link) bool {
+// onlyGuestPorts says whether a bridge has ports, all of them ends of containers or
+// virtual machines (libvirt adds a dummy to its bridges).
+func onlyGuestPorts(inv Inventory, bridge Link) bool {
 	ports := 0
 	for _, l := range inv.Links {
 		if l.MasterIndex != bridge.Index {
 			continue
 		}
-		if l.Kind != "veth" {
+		switch l.Kind {
+		case "veth", "netkit", "tun", "tuntap", "macvtap", "dummy":
+			ports++
+		default:
 			return false
 		}
-		ports++
 	}
 	return ports > 0
 }

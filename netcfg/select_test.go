@@ -56,7 +56,7 @@ func selectCases() map[string]selectCase {
 		"named and down":          {links: "2: eth0 device down 10.200.0.11/24", cidrs: cidr, name: "eth0", refused: "eth0 (10.200.0.11/24) is down"},
 		"named without address":   {links: "2: eth0 device up", cidrs: cidr, name: "eth0", refused: "eth0 (no IPv4 address) has no global unicast IPv4 address"},
 		"named container link":    {links: siteLinks, cidrs: []string{"172.17.0.0/16"}, name: "docker0", want: "docker0", wantIP: "172.17.0.1"},
-		"named loopback":          {links: "1: lo device up 10.200.9.9/32", cidrs: cidr, name: "lo", refused: "cannot use NIC lo: the link is not usable"},
+		"named loopback":          {links: "1: lo device up 10.200.9.9/32", cidrs: cidr, name: "lo", refused: "cannot use NIC lo: the link is the loopback; set the host's NIC to another candidate"},
 		"no links at all":         {refused: "candidates: none"},
 		"VPN server beats metric": {links: twoNICs, routes: "default via 10.200.0.1 dev 2\n", cidrs: cidr, vpn: []string{"10.200.1.2"}, want: "eth1", wantIP: "10.200.1.11"},
 		"second VPN server":       {links: twoNICs, cidrs: cidr, vpn: []string{"10.9.9.9", "10.200.1.2"}, want: "eth1", wantIP: "10.200.1.11"},
