@@ -71,7 +71,7 @@ func (s *survey) appraise(l Link, p netip.Prefix) address {
 		a.class = classSingle
 	}
 	for i, server := range s.in.VPNServers {
-		if p.Addr() != server && (p.Contains(server) || info.Peer.Contains(server) || s.routedOnLink(l, server)) {
+		if p.Addr() != server && (p.Contains(server) || onLinkByRoute(s.inv, l, server)) {
 			a.server, a.place = server, i
 			break
 		}
@@ -88,15 +88,6 @@ func (s *survey) compareAddresses(a, b address) int {
 		held = boolFirst(former(a), former(b))
 	}
 	return cmp.Or(held, cmp.Compare(a.place, b.place), cmp.Compare(a.class, b.class), boolFirst(former(a), former(b)))
-}
-
-// routedOnLink says whether a route of link scope leads to an address, as where a
-// provider gives a /32, or the link is point-to-point.
-func (s *survey) routedOnLink(l Link, a netip.Addr) bool {
-	return slices.ContainsFunc(s.inv.Routes, func(r Route) bool {
-		return r.Type == TypeUnicast && r.LinkIndex == l.Index && !r.Gateway.IsValid() && !r.Own() &&
-			r.Scope == ScopeLink && r.Dst.Bits() > 0 && r.Dst.Contains(a)
-	})
 }
 
 func passedOver(rest []address, than addressClass) string {
