@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 )
@@ -43,6 +44,16 @@ func OpenUnits(ctx context.Context) (*Units, error) {
 
 // Close ends the connection.
 func (u *Units) Close() { u.conn.Close() }
+
+// Version returns systemd's version as it writes it itself, for example
+// "252.39-1~deb12u2".
+func (u *Units) Version() (string, error) {
+	text, err := u.conn.GetManagerProperty("Version") // a D-Bus value, in quotes
+	if err != nil {
+		return "", fmt.Errorf("cannot read systemd's version: %w", err)
+	}
+	return strings.Trim(text, `"`), nil
+}
 
 // States returns the state of each named unit, in the order asked. A unit that
 // does not exist has Load "not-found".

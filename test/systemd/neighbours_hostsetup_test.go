@@ -1,0 +1,92 @@
+//go:build systemd
+
+package systemd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+)
+
+// canaryRule is a policy rule of nobody's: nothing puts it back, so that it shows what networkd does.
+const canaryRule = "fwmark 0x4000/0x4000 lookup 4711"
+
+// asksNetworkd sets networkd up to leave our routes alone and takes that back, and shows by the canary and by the daemon's repairs what each
+// of them does.
+func (w *world) asksNetworkd(suite string) {
+	w.t.Helper()
+	w.canary(true)
+	w.networkdTakesRules("before host-setup")
+
+	w.hostSetup("write", "networkd")
+	w.hostSetup("none", "networkd")
+	w.onHost("sh", "-c", "systemctl restart systemd-networkd && "+waitOnline)
+	w.canary(true)
+	before := w.repairs()
+	watched := w.machine.Host.WatchPresence(vpcPrefix(), ownProtocol, 2*time.Millisecond)
+	w.onHost("sh", "-c", "for n in 1 2 3; do systemctl restart systemd-networkd && "+waitOnline+" || exit 1; done")
+	if suite == newSystemd { // 252 takes the address away meanwhile, and the route with it
+		w.onHost("sh", "-c", "networkctl reconfigure lan0 && "+waitOnline+" && systemctl restart systemd-networkd && "+waitOnline)
+	}
+	presence, err := watched()
+	w.must(err)
+	if n := w.repairs() - before; n != 0 || presence.Gaps > 0 {
+		w.t.Errorf("networkd was asked to leave our routes alone: %d repairs, the route was %s", n, presence)
+	}
+	w.canary(false)
+
+	w.must(w.machine.PowerCut(w.ctx))
+	w.must(w.machine.Boot(w.ctx))
+	w.until("the route after a boot with the drop-in", 30*time.Second, w.route)
+	w.until("both default routes after a boot with the drop-in", 30*time.Second, w.defaultRoutes)
+
+	w.hostSetup("remove", "networkd", "--undo")
+	w.onHost("sh", "-c", "systemctl restart systemd-networkd && "+waitOnline)
+	w.canary(true)
+	w.networkdTakesRules("after --undo")
+	w.until("a sound network", 30*time.Second, w.holds("NICSelected", "RoutesInstalled"))
+}
+
+// hostSetup runs hybrid-agent host-setup as root and wants that action.
+func (w *world) hostSetup(action string, args ...string) {
+	w.t.Helper()
+	out := w.onHost("hybrid-agent", append(append([]string{"host-setup"}, args...), "-o", "json")...)
+	var change struct {
+		Action string   `json:"action"`
+		Done   bool     `json:"done"`
+		Notes  []string `json:"notes"`
+	}
+	w.must(json.Unmarshal([]byte(out), &change))
+	if change.Action != action || change.Done != (action != "none") {
+		w.t.Errorf("host-setup %s: %s, want %s", strings.Join(args, " "), out, action)
+	}
+	w.t.Logf("host-setup %s: %s %q", strings.Join(args, " "), change.Action, change.Notes)
+}
+
+// canary adds the rule, or wants it to be still there.
+func (w *world) canary(add bool) {
+	w.t.Helper()
+	if add {
+		w.onHost("sh", "-c", "ip rule show | grep -q '"+canaryRule+"' || ip rule add "+canaryRule+" protocol 200")
+		return
+	}
+	if rules := w.onHost("ip", "rule", "show"); !strings.Contains(rules, canaryRule) {
+		w.t.Errorf("networkd has removed a foreign rule: %s", rules)
+	}
+}
+
+// networkdTakesRules wants networkd to remove the canary as it configures a link anew: its way unless it is asked to do otherwise.
+func (w *world) networkdTakesRules(when string) {
+	w.t.Helper()
+	w.onHost("networkctl", "reconfigure", "lan0")
+	w.until("networkd to remove a foreign rule "+when, 20*time.Second, func(ctx context.Context) error {
+		rules, err := w.machine.Host.Exec(ctx, "ip", "rule", "show")
+		if err == nil && strings.Contains(rules, canaryRule) {
+			return errors.New("it has not")
+		}
+		return err
+	})
+	w.until("the route "+when, 30*time.Second, w.route)
+}
