@@ -22,6 +22,7 @@ func (s *Server) present(w world, r *planev1.Resource) *planev1.Resource {
 	switch c.GetKind() {
 	case kind.Host:
 		if st := s.fleet.HostStatus(c.GetMetadata().GetName()); st != nil {
+			st.NetworkSwitch = s.ops.NetworkSwitch(c.GetMetadata().GetName())
 			c.Status = &planev1.Resource_EdgeHostStatus{EdgeHostStatus: st}
 		}
 	case kind.Pool:

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"hybridagent/plane/auth"
-	"hybridagent/plane/kind"
 	"hybridagent/plane/rollout"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
@@ -17,7 +16,7 @@ import (
 // Provision has a failed provisioning tried again.
 func (s *Server) Provision(ctx context.Context, req *planev1.ProvisionRequest) (*planev1.ProvisionResponse, error) {
 	if s.fleet.HostStatus(req.GetHostId()) == nil {
-		return nil, status.Errorf(codes.NotFound, "%s %q does not exist", kind.Host, req.GetHostId())
+		return nil, noHost(req.GetHostId())
 	}
 	err := s.ops.Retry(ctx, req.GetHostId())
 	switch {

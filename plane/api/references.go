@@ -86,14 +86,18 @@ func (s *Server) hostInCluster(v *violations, path string, c *planev1.HybridClus
 	if c.GetAccessManagement().GetIamRolesAnywhere() != nil && !s.rules.label.MatchString(h.GetHostId()) {
 		v.add(path+".hostId", "host ID %q cannot be a node name, which IAM Roles Anywhere asks for: it must be a lowercase DNS label of at most 63 characters; enrol the host under another ID", h.GetHostId())
 	}
-	for i, server := range h.GetVpnServers() {
+	serversOutsideVPC(v, path+".vpnServers", c, h.GetVpnServers())
+}
+
+func serversOutsideVPC(v *violations, path string, c *planev1.HybridClusterSpec, servers []string) {
+	for i, server := range servers {
 		addr, err := ipv4(server)
 		if err != nil {
 			continue
 		}
 		for _, text := range c.GetVpcCidrs() {
 			if p, err := netip.ParsePrefix(text); err == nil && p.Contains(addr) {
-				v.add(fmt.Sprintf("%s.vpnServers[%d]", path, i), "%s lies inside VPC CIDR %s, which is to be reached through it; give the VPN server's address on the site's network", addr, p)
+				v.add(fmt.Sprintf("%s[%d]", path, i), "%s lies inside VPC CIDR %s, which is to be reached through it; give the VPN server's address on the site's network", addr, p)
 			}
 		}
 	}

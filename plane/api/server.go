@@ -21,14 +21,18 @@ import (
 // writeTries bounds the retries of a write that others overtook.
 const writeTries = 8
 
-// catalogKey is written with every change of a resource, so that a change is
-// checked against the very state that it is added to.
-const catalogKey = "meta/catalog"
-
-// Operations lets an operator have a host's failed operation tried again.
+// Operations are those of the hosts, as rollout has them.
 type Operations interface {
 	// Retry forgets the failure; an error says why there is nothing to retry.
 	Retry(ctx context.Context, hostID string) error
+	// Switch signs a live network switch to servers and answers its ID; former are
+	// those that the host's pool has for it.
+	Switch(ctx context.Context, hostID string, servers, former []string) (string, error)
+	// Operation answers where one stands; nil: it is not known.
+	Operation(hostID, operationID string) *planev1.OperationStatus
+	// NetworkSwitch answers the live network switch that is pending or ended last;
+	// nil: there was none.
+	NetworkSwitch(hostID string) *planev1.OperationStatus
 }
 
 // Config is what a Server needs.
@@ -130,9 +134,9 @@ func checkKind(name string) error {
 // where it is named, and the guard that a write must hold to be based on them.
 // Hosts and tokens may be many, and are read only where they are asked for.
 func (s *Server) read(ctx context.Context, also string) (world, store.Guard, error) {
-	guard := store.Guard{Key: catalogKey}
+	guard := store.Guard{Key: store.CatalogKey}
 	// The guard is read first: a write in between only makes the commit fail.
-	e, err := s.store.Get(ctx, catalogKey)
+	e, err := s.store.Get(ctx, store.CatalogKey)
 	switch {
 	case err == nil:
 		guard.Revision = e.Revision
@@ -185,7 +189,7 @@ func (s *Server) change(ctx context.Context, also string, write func(world, stor
 // commit writes resources on condition that nothing changed since the guard was
 // read.
 func (s *Server) commit(ctx context.Context, guard store.Guard, writes ...store.Write) (int64, error) {
-	writes = append(writes, store.Write{Key: catalogKey, Value: []byte(s.now().UTC().Format(time.RFC3339Nano))})
+	writes = append(writes, store.CatalogWrite(s.now()))
 	rev, err := s.store.Commit(ctx, []store.Guard{guard}, writes)
 	if err == nil {
 		s.fleet.Seen(ctx, rev)

@@ -216,6 +216,7 @@ func (f *Fleet) removeLocked(id string) {
 		return
 	}
 	delete(f.hosts, id)
+	f.changed.add(id)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.removed = true

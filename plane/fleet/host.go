@@ -34,7 +34,8 @@ type host struct {
 	inventory  *agentv1.Inventory
 	status     *agentv1.HostStatus
 	result     *agentv1.AssignmentResult
-	operation  *agentv1.OperationProgress
+	operation  *agentv1.OperationProgress // of those on the node
+	netSwitch  *agentv1.OperationProgress // a live network switch
 	print      *agentv1.HardwareFingerprint
 }
 
@@ -44,6 +45,7 @@ func newHost(id string, r record, now time.Time) *host {
 	if s := r.status; s != nil {
 		h.agent, h.inventory, h.status = s.GetAgentVersion(), s.GetInventory(), s.GetHost()
 		h.result, h.operation, h.print = s.GetAssignment(), s.GetOperation(), s.GetFingerprint()
+		h.netSwitch = s.GetNetworkSwitch().GetProgress()
 	}
 	return h
 }
@@ -97,7 +99,7 @@ func (h *host) snapshot() *planev1.EdgeHostStatus {
 }
 
 func (h *host) snapshotLocked() *planev1.EdgeHostStatus {
-	return &planev1.EdgeHostStatus{
+	out := &planev1.EdgeHostStatus{
 		Connected:        h.connected,
 		Since:            timestamppb.New(h.since),
 		Inventory:        h.inventory,
@@ -109,6 +111,10 @@ func (h *host) snapshotLocked() *planev1.EdgeHostStatus {
 		Fingerprint:      h.print,
 		Conditions:       h.status.GetConditions(),
 	}
+	if h.netSwitch != nil {
+		out.NetworkSwitch = &planev1.OperationStatus{Progress: h.netSwitch}
+	}
+	return out
 }
 
 // replace sets *to and answers whether that changed anything.

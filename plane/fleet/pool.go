@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -69,19 +70,22 @@ func worse(a, b planev1.PoolState) planev1.PoolState {
 func (h *host) judgeLocked(now time.Time) (planev1.PoolState, string) {
 	provisioned := h.status.GetAppliedNodeDigest() != ""
 	ready := condition(h.status, conditionNodeReady)
+	switching := running(h.netSwitch.GetState())
 	switch op := h.operation; {
 	case failed(op.GetState()) && op.GetNodeDigest() == h.wanted.Assignment.GetNodeDigest() && h.status.GetAppliedNodeDigest() != op.GetNodeDigest():
 		return planev1.PoolState_POOL_STATE_UNHEALTHY, failure(op)
 	case h.result != nil && !h.result.GetAccepted() && h.result.GetGeneration() == h.generation:
-		return unlessProvisioned(provisioned), "refused its assignment: " + firstRefusal(h.result)
+		return unlessProvisioned(provisioned), fmt.Sprintf("refused generation %d: %s", h.generation, refusedFields(h.result))
 	case !h.connected && provisioned && now.Sub(h.since) > silenceLimit:
 		return planev1.PoolState_POOL_STATE_UNHEALTHY, "has not been heard of since " + h.since.UTC().Format(time.RFC3339)
 	case running(op.GetState()) && provisioned:
 		return planev1.PoolState_POOL_STATE_REPAVING, fmt.Sprintf("is at %s, %d %%", op.GetStep(), op.GetPercent())
 	case running(op.GetState()):
 		return planev1.PoolState_POOL_STATE_PROVISIONING, fmt.Sprintf("is at %s, %d %%", op.GetStep(), op.GetPercent())
-	case !provisioned && operationTrouble(h.status) != "":
-		return planev1.PoolState_POOL_STATE_UNHEALTHY, "reports: " + operationTrouble(h.status)
+	case switching && !provisioned:
+		return planev1.PoolState_POOL_STATE_PROVISIONING, switchProgress(h.netSwitch)
+	case !provisioned && h.operationTrouble() != "":
+		return planev1.PoolState_POOL_STATE_UNHEALTHY, "reports: " + h.operationTrouble()
 	case !provisioned:
 		return planev1.PoolState_POOL_STATE_PROVISIONING, "is not provisioned yet" + firstTrouble(h.status)
 	case ready.GetStatus() == agentv1.ConditionStatus_CONDITION_STATUS_FALSE:
@@ -90,8 +94,10 @@ func (h *host) judgeLocked(now time.Time) (planev1.PoolState, string) {
 		return planev1.PoolState_POOL_STATE_PROVISIONING, "has a node whose state is not known yet"
 	case !h.connected:
 		return planev1.PoolState_POOL_STATE_RUNNING, "is not connected"
-	case h.status.GetAppliedNodeDigest() != h.wanted.Assignment.GetNodeDigest():
-		return planev1.PoolState_POOL_STATE_RUNNING, "needs a repave to take over the pool's settings"
+	case switching:
+		return planev1.PoolState_POOL_STATE_RUNNING, switchProgress(h.netSwitch)
+	case len(h.status.GetRepaveFields()) > 0:
+		return planev1.PoolState_POOL_STATE_RUNNING, "needs a repave to take over the pool's settings: " + strings.Join(h.status.GetRepaveFields(), ", ")
 	default:
 		return planev1.PoolState_POOL_STATE_RUNNING, ""
 	}
@@ -116,12 +122,17 @@ func failure(op *agentv1.OperationProgress) string {
 	return fmt.Sprintf("failed at %s: %s", op.GetStep(), op.GetMessage())
 }
 
+func switchProgress(p *agentv1.OperationProgress) string {
+	return fmt.Sprintf("switches its network, at %s, %d %%", p.GetStep(), p.GetPercent())
+}
+
 // operationTrouble is why the operation that came to a host last did not succeed;
-// empty: it did, or none came. A host cannot report an operation by its ID whose
-// signature it does not trust: then this is all that it says of it.
-func operationTrouble(s *agentv1.HostStatus) string {
-	c := condition(s, conditionOperationRunning)
-	if c.GetStatus() != agentv1.ConditionStatus_CONDITION_STATUS_FALSE {
+// empty: it did, none came, or it was a live network switch, which leaves the host
+// as it was. A host cannot report an operation by its ID whose signature it does
+// not trust: then this is all that it says of it.
+func (h *host) operationTrouble() string {
+	c := condition(h.status, conditionOperationRunning)
+	if c.GetStatus() != agentv1.ConditionStatus_CONDITION_STATUS_FALSE || speaksOf(c.GetMessage(), h.netSwitch) {
 		return ""
 	}
 	switch c.GetReason() {
@@ -129,6 +140,12 @@ func operationTrouble(s *agentv1.HostStatus) string {
 		return c.GetMessage()
 	}
 	return ""
+}
+
+// speaksOf says whether a condition's words are about an operation.
+func speaksOf(words string, p *agentv1.OperationProgress) bool {
+	return p.GetOperationId() != "" && strings.Contains(words, p.GetOperationId()) ||
+		failed(p.GetState()) && p.GetMessage() != "" && strings.Contains(words, p.GetMessage())
 }
 
 func running(s agentv1.OperationState) bool {
@@ -144,11 +161,18 @@ func condition(s *agentv1.HostStatus, name string) *agentv1.Condition {
 	return nil
 }
 
-func firstRefusal(r *agentv1.AssignmentResult) string {
-	if len(r.GetRefusals()) == 0 {
+// refusedFields names the first refused field and its reason, and how many more
+// there are.
+func refusedFields(r *agentv1.AssignmentResult) string {
+	n := len(r.GetRefusals())
+	if n == 0 {
 		return "no reason given"
 	}
-	return r.GetRefusals()[0].GetField() + ": " + r.GetRefusals()[0].GetReason()
+	first := r.GetRefusals()[0].GetField() + ": " + r.GetRefusals()[0].GetReason()
+	if n == 1 {
+		return first
+	}
+	return fmt.Sprintf("%s (and %d more)", first, n-1)
 }
 
 // firstTrouble names the first condition in the order of the stages that does

@@ -51,11 +51,30 @@ func TestJudge(t *testing.T) {
 		"refused one, and runs the next": {func(h *host) {
 			h.status, h.operation = trouble("Refused"), &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "preflight"}
 		}, planev1.PoolState_POOL_STATE_PROVISIONING, "is at preflight, 0 %"},
-		"refused":       {func(h *host) { h.result = &agentv1.AssignmentResult{Generation: 1} }, planev1.PoolState_POOL_STATE_RUNNING, "refused its assignment: no reason given"},
+		"refused": {func(h *host) { h.result = &agentv1.AssignmentResult{Generation: 1} }, planev1.PoolState_POOL_STATE_RUNNING, "refused generation 1: no reason given"},
+		"rolled a trial back": {func(h *host) {
+			h.result = &agentv1.AssignmentResult{Generation: 1, Refusals: []*agentv1.FieldRefusal{{Field: "network.vpn_servers[0]", Reason: "the VPC did not answer"}, {Field: "network.nic"}}}
+		}, planev1.PoolState_POOL_STATE_RUNNING, "refused generation 1: network.vpn_servers[0]: the VPC did not answer (and 1 more)"},
+		"refused the one before": {func(h *host) { h.result, h.generation = &agentv1.AssignmentResult{Generation: 1}, 2 }, planev1.PoolState_POOL_STATE_RUNNING, ""},
+		"switches": {func(h *host) { h.netSwitch = switching(agentv1.OperationState_OPERATION_STATE_RUNNING) }, planev1.PoolState_POOL_STATE_RUNNING,
+			"switches its network, at trial, 40 %"},
+		"switches before it is a node": {func(h *host) {
+			h.status, h.netSwitch = nil, switching(agentv1.OperationState_OPERATION_STATE_RUNNING)
+		}, planev1.PoolState_POOL_STATE_PROVISIONING, "switches its network, at trial, 40 %"},
+		"went back": {func(h *host) { h.netSwitch = switching(agentv1.OperationState_OPERATION_STATE_FAILED) }, planev1.PoolState_POOL_STATE_RUNNING, ""},
+		"went back before it is a node": {func(h *host) {
+			h.status, h.netSwitch = trouble("Failed"), switching(agentv1.OperationState_OPERATION_STATE_FAILED)
+		}, planev1.PoolState_POOL_STATE_PROVISIONING, "is not provisioned yet"},
+		"went back, then refused an operation it cannot name": {func(h *host) {
+			h.status, h.netSwitch = trouble("Refused"), switching(agentv1.OperationState_OPERATION_STATE_FAILED)
+			h.netSwitch.Message = "the VPC did not answer"
+		}, planev1.PoolState_POOL_STATE_UNHEALTHY, "reports: operation refused: forged"},
 		"short silence": {func(h *host) { h.connected, h.since = false, now.Add(-time.Minute) }, planev1.PoolState_POOL_STATE_RUNNING, "is not connected"},
 		"long silence":  {func(h *host) { h.connected, h.since = false, now.Add(-time.Hour) }, planev1.PoolState_POOL_STATE_UNHEALTHY, "has not been heard of since 2001-09-09T00:46:40Z"},
-		"needs a repave": {func(h *host) { h.wanted.Assignment = &agentv1.Assignment{NodeDigest: "e"} }, planev1.PoolState_POOL_STATE_RUNNING,
-			"needs a repave to take over the pool's settings"},
+		"needs a repave": {func(h *host) {
+			h.wanted.Assignment, h.status.RepaveFields = &agentv1.Assignment{NodeDigest: "e"}, []string{"node.vpn_servers", "node.nic"}
+		}, planev1.PoolState_POOL_STATE_RUNNING, "needs a repave to take over the pool's settings: node.vpn_servers, node.nic"},
+		"has by a switch what the pool says": {func(h *host) { h.wanted.Assignment = &agentv1.Assignment{NodeDigest: "e"} }, planev1.PoolState_POOL_STATE_RUNNING, ""},
 	} {
 		h := &host{connected: true, generation: 1, wanted: compile.Output{Assignment: &agentv1.Assignment{NodeDigest: "d"}},
 			status: &agentv1.HostStatus{AppliedNodeDigest: "d", Conditions: ready(yes)}}
@@ -63,5 +82,11 @@ func TestJudge(t *testing.T) {
 		if state, problem := h.judgeLocked(now); state != c.state || problem != c.problem {
 			t.Errorf("%s: %v %q, want %v %q", name, state, problem, c.state, c.problem)
 		}
+	}
+}
+
+func switching(state agentv1.OperationState) *agentv1.OperationProgress {
+	return &agentv1.OperationProgress{
+		Kind: agentv1.OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH, OperationId: "k5usvxksot7mtg3kemgitu56yq", State: state, Step: "trial", Percent: 40, Message: "forged",
 	}
 }

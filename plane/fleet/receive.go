@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,10 +20,10 @@ func (f *Fleet) receive(ctx context.Context, h *host, s *session, m *agentv1.Age
 		return f.take(h, boundStatus(m.Status), func() bool { return replace(&h.status, m.Status) })
 	case *agentv1.AgentMessage_AssignmentResult:
 		boundResult(m.AssignmentResult)
-		return f.take(h, nil, func() bool { return replace(&h.result, m.AssignmentResult) })
+		return f.take(h, nil, func() bool { return h.takeResult(m.AssignmentResult) })
 	case *agentv1.AgentMessage_Operation:
 		boundProgress(m.Operation)
-		return f.take(h, nil, func() bool { return replace(&h.operation, m.Operation) })
+		return f.take(h, nil, func() bool { return h.takeProgress(m.Operation) })
 	case *agentv1.AgentMessage_NodeCertificateRequest:
 		s.answer(f.nodeCertificate(ctx, h, m.NodeCertificateRequest))
 		return nil
@@ -46,6 +47,29 @@ func (f *Fleet) take(h *host, checked error, set func() bool) error {
 		f.changed.add(h.id)
 	}
 	return nil
+}
+
+// takeProgress keeps the two ways of an operation apart: a host that is a node, or
+// failed to become one, stays so whatever becomes of a live network switch.
+func (h *host) takeProgress(p *agentv1.OperationProgress) bool {
+	if p.GetKind() == agentv1.OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH {
+		return replace(&h.netSwitch, p)
+	}
+	return replace(&h.operation, p)
+}
+
+// takeResult answers whether the word on an assignment is news. The same fields
+// refused once more in other words are none: they are shown, but a host that
+// tries its assignment each second must not write to the disk each second.
+func (h *host) takeResult(r *agentv1.AssignmentResult) bool {
+	said := h.result
+	return replace(&h.result, r) && !sameRefusal(said, r)
+}
+
+func sameRefusal(a, b *agentv1.AssignmentResult) bool {
+	return a != nil && !a.GetAccepted() && !b.GetAccepted() &&
+		a.GetGeneration() == b.GetGeneration() && a.GetDigest() == b.GetDigest() &&
+		slices.EqualFunc(a.GetRefusals(), b.GetRefusals(), func(x, y *agentv1.FieldRefusal) bool { return x.GetField() == y.GetField() })
 }
 
 func tooMany(what string, n, limit int) error {

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"time"
+
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
@@ -18,10 +20,14 @@ type View struct {
 	// Generation and Assignment that the plane wants in force.
 	Generation uint64
 	Assignment *agentv1.Assignment
+	// Since when a stream is open, or none is.
+	Since time.Time
 	// Status, Result and Operation as the host reported them; nil: never.
 	Status    *agentv1.HostStatus
 	Result    *agentv1.AssignmentResult
 	Operation *agentv1.OperationProgress
+	// NetworkSwitch is the host's last word on a live network switch; nil: never.
+	NetworkSwitch *agentv1.OperationProgress
 }
 
 // RefusedOne says whether the host's last word of operations is that it refused
@@ -29,6 +35,14 @@ type View struct {
 func (v View) RefusedOne() bool {
 	c := condition(v.Status, conditionOperationRunning)
 	return c.GetStatus() == agentv1.ConditionStatus_CONDITION_STATUS_FALSE && c.GetReason() == reasonRefused
+}
+
+// Refusal is what the host says of the operation that RefusedOne speaks of.
+func (v View) Refusal() string {
+	if !v.RefusedOne() {
+		return ""
+	}
+	return condition(v.Status, conditionOperationRunning).GetMessage()
 }
 
 // View answers a host as it is now; false: it is not enrolled.
@@ -41,7 +55,7 @@ func (f *Fleet) View(hostID string) (View, bool) {
 	defer h.mu.Unlock()
 	v := View{
 		HostID: h.id, EnrolledAt: h.enrolment, Generation: h.generation, Assignment: h.wanted.Assignment,
-		Status: h.status, Result: h.result, Operation: h.operation,
+		Status: h.status, Result: h.result, Operation: h.operation, NetworkSwitch: h.netSwitch, Since: h.since,
 	}
 	if h.session != nil {
 		v.Stream = h.session.number

@@ -48,8 +48,11 @@ type Controller struct {
 	cfg   Config
 	epoch uint64
 
-	mu      sync.Mutex
-	records map[string]*record
+	mu sync.Mutex // one look at a time; before recordsMu
+	// recordsMu is held while the map changes; what is in it is replaced, never
+	// changed. So operators can read it while a look waits for the store.
+	recordsMu sync.RWMutex
+	records   map[string]*record
 }
 
 // New loads what was signed before.
@@ -116,6 +119,10 @@ func readEpoch(ctx context.Context, st *store.Store) (uint64, error) {
 // Run looks at hosts as they change, until the context ends; then it answers
 // nil.
 func (c *Controller) Run(ctx context.Context) error {
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() { c.watchOverdue(ctx) })
+	c.resume()
 	for {
 		id, ok := c.cfg.Hosts.NextChanged(ctx)
 		if !ok {
@@ -133,30 +140,30 @@ func (c *Controller) look(ctx context.Context, id string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v, ok := c.cfg.Hosts.View(id)
+	r := c.record(id)
+	for {
+		next, ended := settle(r, v, ok, c.cfg.Now())
+		if ended == nil {
+			break
+		}
+		if err := c.finish(ctx, id, next, ended); err != nil {
+			return err
+		}
+		r = c.record(id)
+	}
 	if !ok {
 		return nil
 	}
-	r := c.records[id]
-	if r == nil {
-		r = &record{}
-	}
-	if next, ended := conclude(*r, v.Operation); ended {
-		if err := c.save(ctx, id, &next); err != nil {
-			return err
-		}
-		r = &next
-		c.cfg.Log.Info("operation has ended", zap.String("host_id", id), zap.String("op_id", r.Last.ID), zap.String("state", r.Last.State.String()))
-	}
-	switch decide(r, v) {
+	switch decide(&r, v) {
 	case actSign:
-		next, err := c.sign(*r, v)
+		next, err := c.provision(r, v)
 		if err != nil {
 			return err
 		}
 		if err := c.save(ctx, id, &next); err != nil {
 			return err
 		}
-		r = &next
+		r = next
 		c.cfg.Log.Info("operation is signed", zap.String("host_id", id), zap.String("op_id", r.Pending.ID), zap.Uint64("generation", r.Pending.Generation))
 	case actSend:
 	default:
@@ -165,7 +172,55 @@ func (c *Controller) look(ctx context.Context, id string) error {
 	return c.send(id, r, v)
 }
 
-func (c *Controller) send(id string, r *record, v fleet.View) error {
+// finish saves how an operation ended.
+func (c *Controller) finish(ctx context.Context, id string, r record, ended *order) error {
+	save := func() error { return c.save(ctx, id, &r) }
+	if ended.Switch != nil && ended.State == agentv1.OperationState_OPERATION_STATE_SUCCEEDED {
+		save = func() error { return c.closeSwitch(ctx, id, r) }
+	}
+	if err := save(); err != nil {
+		return err
+	}
+	c.cfg.Log.Info("operation has ended", zap.String("host_id", id), zap.String("op_id", ended.ID),
+		zap.Stringer("kind", ended.kind()), zap.Stringer("state", ended.State), zap.String("message", ended.Message))
+	return nil
+}
+
+// resume has hosts looked at whose live network switch is pending: the end of one
+// may be known from before a restart.
+func (c *Controller) resume() {
+	c.recordsMu.RLock()
+	defer c.recordsMu.RUnlock()
+	for id, r := range c.records {
+		if r.Pending != nil && r.Pending.Switch != nil {
+			c.cfg.Hosts.Changed(id)
+		}
+	}
+}
+
+// record is a host's record; the zero one where there is none. c.mu is held.
+func (c *Controller) record(id string) record {
+	if r := c.records[id]; r != nil {
+		return *r
+	}
+	return record{}
+}
+
+// peek is record for who does not hold c.mu.
+func (c *Controller) peek(id string) record {
+	c.recordsMu.RLock()
+	defer c.recordsMu.RUnlock()
+	return c.record(id)
+}
+
+// keep replaces a host's record; c.mu is held.
+func (c *Controller) keep(id string, r *record) {
+	c.recordsMu.Lock()
+	defer c.recordsMu.Unlock()
+	c.records[id] = r
+}
+
+func (c *Controller) send(id string, r record, v fleet.View) error {
 	if v.Stream == 0 {
 		return nil
 	}
@@ -175,7 +230,7 @@ func (c *Controller) send(id string, r *record, v fleet.View) error {
 	}
 	if c.cfg.Hosts.SendOperation(id, v.Stream, env) {
 		r.sentOn = v.Stream
-		c.records[id] = r
+		c.keep(id, &r)
 	}
 	return nil
 }
@@ -183,20 +238,30 @@ func (c *Controller) send(id string, r *record, v fleet.View) error {
 // save commits a record before anything of it leaves the plane. Where another
 // wrote in between, theirs is taken and the host looked at again.
 func (c *Controller) save(ctx context.Context, id string, r *record) error {
+	return c.saveWith(ctx, id, r, store.Guard{}, nil)
+}
+
+// saveWith is save with more writes in the same commit, on condition of a guard;
+// the zero guard is none.
+func (c *Controller) saveWith(ctx context.Context, id string, r *record, guard store.Guard, writes []store.Write) error {
 	write, err := r.write(c.cfg.Store, id)
 	if err != nil {
 		return err
 	}
-	rev, err := c.cfg.Store.Commit(ctx, []store.Guard{{Key: recordPrefix + id, Revision: r.revision}}, []store.Write{write})
+	guards := []store.Guard{{Key: recordPrefix + id, Revision: r.revision}}
+	if guard.Key != "" {
+		guards = append(guards, guard)
+	}
+	rev, err := c.cfg.Store.Commit(ctx, guards, append([]store.Write{write}, writes...))
 	if err == nil {
 		r.revision = rev
-		c.records[id] = r
+		c.keep(id, r)
 		return nil
 	}
 	if errors.Is(err, store.ErrConflict) {
 		if e, readErr := c.cfg.Store.Get(ctx, recordPrefix+id); readErr == nil {
-			if theirs, decodeErr := decodeRecord(c.cfg.Store, e); decodeErr == nil {
-				c.records[id] = theirs
+			if theirs, decodeErr := decodeRecord(c.cfg.Store, e); decodeErr == nil && theirs.revision != r.revision {
+				c.keep(id, theirs)
 			}
 		}
 	}
@@ -222,7 +287,7 @@ func (c *Controller) Retry(ctx context.Context, id string) error {
 	switch {
 	case retryable(r, v):
 		next.sentOn = 0
-		c.records[id] = &next
+		c.keep(id, &next)
 	case r.Pending == nil && r.Last != nil && r.Last.State != agentv1.OperationState_OPERATION_STATE_SUCCEEDED:
 		next.Last = nil
 		if err := c.save(ctx, id, &next); err != nil {

@@ -27,6 +27,9 @@ const (
 
 // decide says what is to be done for a host.
 func decide(r *record, v fleet.View) action {
+	if r.Pending != nil && r.Pending.Switch != nil {
+		return decideSwitch(r, v)
+	}
 	if r.Pending == nil {
 		if ready(v) && worthTrying(r.Last, v) {
 			return actSign
@@ -85,40 +88,53 @@ func outdated(p *order, v fleet.View) bool {
 // retryable: the pending operation was sent, and all that the host says is that it
 // has refused one.
 func retryable(r *record, v fleet.View) bool {
-	return r.Pending != nil && v.Operation.GetOperationId() != r.Pending.ID && v.RefusedOne()
+	return r.Pending != nil && r.Pending.Switch == nil && v.Operation.GetOperationId() != r.Pending.ID && v.RefusedOne()
 }
 
 // conclude takes the end of the pending operation from the host's report; ended
-// is false when there is none.
-func conclude(r record, p *agentv1.OperationProgress) (record, bool) {
-	if r.Pending == nil || p.GetOperationId() != r.Pending.ID {
-		return r, false
+// is nil when there is none.
+func conclude(r record, p *agentv1.OperationProgress, now time.Time) (next record, ended *order) {
+	if r.Pending == nil || p.GetOperationId() != r.Pending.ID || !final(p.GetState()) {
+		return r, nil
 	}
-	switch p.GetState() {
-	case agentv1.OperationState_OPERATION_STATE_SUCCEEDED, agentv1.OperationState_OPERATION_STATE_FAILED, agentv1.OperationState_OPERATION_STATE_REFUSED:
-	default:
-		return r, false
-	}
-	last := *r.Pending
-	last.Envelope, last.State = nil, p.GetState()
-	r.Pending, r.Last = nil, &last
-	return r, true
+	return r.end(r.Pending.as(p, now))
 }
 
-// sign makes the next operation of a host; it is not sent before it is saved.
-func (c *Controller) sign(r record, v fleet.View) (record, error) {
-	r.Epoch, r.Counter = next(r, c.epoch)
-	op := &agentv1.Operation{
-		Id:         strings.ToLower(rand.Text()), // 26 letters and digits, 128 random bits
-		HostId:     v.HostID,
+func final(s agentv1.OperationState) bool {
+	switch s {
+	case agentv1.OperationState_OPERATION_STATE_SUCCEEDED, agentv1.OperationState_OPERATION_STATE_FAILED, agentv1.OperationState_OPERATION_STATE_REFUSED:
+		return true
+	default:
+		return false
+	}
+}
+
+// as is the order, ended as the host says.
+func (o order) as(p *agentv1.OperationProgress, now time.Time) order {
+	o.State, o.Step, o.Percent, o.Message, o.EndedAt = p.GetState(), p.GetStep(), p.GetPercent(), p.GetMessage(), now
+	return o
+}
+
+// provision is the next operation of a host that is no node yet.
+func (c *Controller) provision(r record, v fleet.View) (record, error) {
+	return c.sign(r, v, &agentv1.Operation{
 		Kind:       agentv1.OperationKind_OPERATION_KIND_PROVISION,
-		Sequence:   &agentv1.Sequence{Epoch: r.Epoch, Counter: r.Counter},
 		Node:       v.Assignment.GetNode(),
 		NodeDigest: v.Assignment.GetNodeDigest(),
 		NodeIp:     v.Status.GetNodeIp(),
 		Deadline:   durationpb.New(provisionDeadline),
-		SignedAt:   timestamppb.New(c.cfg.Now()),
-	}
+	}, nil)
+}
+
+// sign makes an operation the next one of a host; it is not sent before it is
+// saved.
+func (c *Controller) sign(r record, v fleet.View, op *agentv1.Operation, change *switchOrder) (record, error) {
+	now := c.cfg.Now()
+	r.Epoch, r.Counter = next(r, c.epoch)
+	op.Id = strings.ToLower(rand.Text()) // 26 letters and digits, 128 random bits
+	op.HostId = v.HostID
+	op.Sequence = &agentv1.Sequence{Epoch: r.Epoch, Counter: r.Counter}
+	op.SignedAt = timestamppb.New(now)
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(op)
 	if err != nil {
 		return r, fmt.Errorf("cannot encode an operation for host %s: %w", v.HostID, err)
@@ -134,7 +150,7 @@ func (c *Controller) sign(r record, v fleet.View) (record, error) {
 	r.sentOn = 0
 	r.Pending = &order{
 		ID: op.GetId(), Envelope: envelope, Generation: v.Generation, NodeDigest: op.GetNodeDigest(),
-		NodeIP: op.GetNodeIp(), EnrolledAt: v.EnrolledAt,
+		NodeIP: op.GetNodeIp(), EnrolledAt: v.EnrolledAt, Switch: change, SignedAt: now,
 	}
 	return r, nil
 }

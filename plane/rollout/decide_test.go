@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"testing"
+	"time"
 
 	"hybridagent/plane/fleet"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -83,6 +84,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func now() time.Time { return time.Unix(1e9, 0) }
+
 func progress(id string, state agentv1.OperationState) *agentv1.OperationProgress {
 	return &agentv1.OperationProgress{OperationId: id, State: state}
 }
@@ -95,11 +98,11 @@ func TestConclude(t *testing.T) {
 		agentv1.OperationState_OPERATION_STATE_FAILED:    true,
 		agentv1.OperationState_OPERATION_STATE_REFUSED:   true,
 	} {
-		r, ended := conclude(*pending(), progress("op", state))
-		if ended != want || (ended && (r.Pending != nil || r.Last.State != state)) {
+		r, ended := conclude(*pending(), progress("op", state), now())
+		if (ended != nil) != want || want && (r.Pending != nil || r.Last != ended || r.Last.State != state || r.LastSwitch != nil) {
 			t.Errorf("%v: ended %v with %+v, want %v", state, ended, r, want)
 		}
-		if _, ended := conclude(*pending(), progress("another", state)); ended {
+		if _, ended := conclude(*pending(), progress("another", state), now()); ended != nil {
 			t.Errorf("%v of another operation ended this one", state)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -26,8 +27,12 @@ type record struct {
 	Counter uint64 `json:"counter"`
 	// Pending is signed and has not ended; nil: none.
 	Pending *order `json:"pending,omitempty"`
-	// Last has ended; nil: none, or an operator asked for another try.
+	// Last provisioning that has ended; nil: none, or an operator asked for another
+	// try.
 	Last *order `json:"last,omitempty"`
+	// LastSwitch is the last live network switch that has ended; nil: none. It never
+	// counts as a provisioning.
+	LastSwitch *order `json:"lastSwitch,omitempty"`
 
 	revision int64 // of the record in the store; 0: not stored
 	sentOn   uint64
@@ -46,8 +51,51 @@ type order struct {
 	NodeDigest string `json:"nodeDigest"`
 	NodeIP     string `json:"nodeIp"`
 	EnrolledAt int64  `json:"enrolledAt"`
+	// Switch of the network; nil: a provisioning.
+	Switch *switchOrder `json:"switch,omitempty"`
+	// SignedAt and EndedAt by the plane's clock.
+	SignedAt time.Time `json:"signedAt,omitzero"`
+	EndedAt  time.Time `json:"endedAt,omitzero"`
 	// State it ended in; 0: it has not.
 	State agentv1.OperationState `json:"state,omitempty"`
+	// Step, Percent and Message of its end.
+	Step    string `json:"step,omitempty"`
+	Percent uint32 `json:"percent,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Remark is what the plane made of its end, a sentence for people.
+	Remark string `json:"remark,omitempty"`
+}
+
+// switchOrder is what a live network switch brings about.
+type switchOrder struct {
+	// VPNServers to lead the routes through.
+	VPNServers []string `json:"vpnServers"`
+	// Former are those that the pool had for the host when it was signed.
+	Former []string `json:"former,omitempty"`
+	// AnswerBy is when a host that has not told the end is taken to have failed.
+	AnswerBy time.Time `json:"answerBy"`
+	// Unanswered says that it was; a success that is told later counts all the same.
+	Unanswered bool `json:"unanswered,omitempty"`
+}
+
+// kind of the operation.
+func (o *order) kind() agentv1.OperationKind {
+	if o.Switch != nil {
+		return agentv1.OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH
+	}
+	return agentv1.OperationKind_OPERATION_KIND_PROVISION
+}
+
+// end is the record once its pending operation has ended.
+func (r record) end(o order) (record, *order) {
+	o.Envelope = nil
+	r.Pending = nil
+	if o.Switch != nil {
+		r.LastSwitch = &o
+	} else {
+		r.Last = &o
+	}
+	return r, &o
 }
 
 func (o *order) signed() (*agentv1.SignedOperation, error) {

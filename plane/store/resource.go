@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -14,11 +15,20 @@ import (
 // ResourcePrefix precedes the keys of all resources.
 const ResourcePrefix = "res/"
 
+// CatalogKey is written with every change of a resource, so that a change is
+// checked against the very state that it is added to.
+const CatalogKey = "meta/catalog"
+
 const sealedPrefix = "sealed:"
 
 // ResourceKey is the key of a resource by kind and name; a profile's name is
 // NAME@VERSION.
 func ResourceKey(kind, name string) string { return ResourcePrefix + kind + "/" + name }
+
+// CatalogWrite goes with every change of a resource.
+func CatalogWrite(now time.Time) Write {
+	return Write{Key: CatalogKey, Value: []byte(now.UTC().Format(time.RFC3339Nano))}
+}
 
 // KeyOf is the key of a resource.
 func KeyOf(r *planev1.Resource) string {
