@@ -55,7 +55,7 @@ func (s *survey) nodeAddress(l Link) (best address, code, why string) {
 	if len(inside) == 0 {
 		return address{}, OutsideRemoteNodeCIDRs, fmt.Sprintf("has %s, outside the remote node CIDRs %s", joinPrefixes(outside), joinPrefixes(s.in.RemoteNodeCIDRs))
 	}
-	slices.SortStableFunc(inside, s.compareAddresses)
+	slices.SortStableFunc(inside, func(a, b address) int { return s.compareAddresses(l, a, b) })
 	best = inside[0]
 	best.over = passedOver(inside[1:], best.class)
 	return best, "", ""
@@ -79,15 +79,19 @@ func (s *survey) appraise(l Link, p netip.Prefix) address {
 	return a
 }
 
-// compareAddresses puts the better address first. The remembered one wins among
-// its like; that of a running node wins always.
-func (s *survey) compareAddresses(a, b address) int {
-	former := func(x address) bool { return x.prefix.Addr() == s.in.Sticky.NodeIP }
-	held := 0
-	if s.in.Hold {
-		held = boolFirst(former(a), former(b))
+// compareAddresses puts the better address of a link first. On the link that was
+// selected before, the remembered one wins among its like; that of a running node
+// wins always and everywhere.
+func (s *survey) compareAddresses(l Link, a, b address) int {
+	former := boolFirst(a.prefix.Addr() == s.in.Sticky.NodeIP, b.prefix.Addr() == s.in.Sticky.NodeIP)
+	first, last := 0, 0
+	switch {
+	case s.in.Hold:
+		first = former
+	case l.Index == s.sticky:
+		last = former
 	}
-	return cmp.Or(held, cmp.Compare(a.place, b.place), cmp.Compare(a.class, b.class), boolFirst(former(a), former(b)))
+	return cmp.Or(first, cmp.Compare(a.place, b.place), cmp.Compare(a.class, b.class), last)
 }
 
 func passedOver(rest []address, than addressClass) string {

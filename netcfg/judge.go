@@ -48,7 +48,7 @@ func (s *survey) rejectLink(l Link) (code, why string) {
 	}
 	// A name means one link and nothing else; a MAC may be that of several.
 	if _, wanted := s.wanted[l.Index]; !wanted || len(s.wanted) > 1 {
-		if why := notForAuto(s.inv, l); why != "" {
+		if why := notForAuto(s.inv, l); why != "" && !s.bereft(l) {
 			return NICUnusable, why
 		}
 	}
@@ -61,6 +61,12 @@ func (s *survey) rejectLink(l Link) (code, why string) {
 		return NICNoCarrier, "has no carrier"
 	}
 	return "", ""
+}
+
+// bereft tells a nested host's own NIC, which is a veth, from a container's while
+// its address is away: it was selected before.
+func (s *survey) bereft(l Link) bool {
+	return l.Index == s.sticky && l.Kind == "veth" && !slices.ContainsFunc(l.Addrs, func(p netip.Prefix) bool { return isGlobal(p.Addr()) })
 }
 
 // rejectPort says why a link with a master cannot carry the node IP.
