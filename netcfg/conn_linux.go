@@ -3,8 +3,6 @@ package netcfg
 import (
 	"errors"
 	"fmt"
-	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,75 +59,137 @@ func (c *requestConn) setUp() error {
 
 func (c *requestConn) close() { _ = unix.Close(c.fd) }
 
-// write sends one request of that kind for each route and returns the kernel's
-// verdict on each.
-func (c *requestConn) write(kind, flags uint16, routes []Route) []error {
-	errs := make([]error, len(routes))
-	for start := 0; start < len(routes); start += ackBatch {
-		end := min(start+ackBatch, len(routes))
-		c.writeBatch(kind, flags, routes[start:end], errs[start:end])
+// writeRoutes sends one request of that kind for each route and returns the
+// kernel's verdict on each.
+func (c *requestConn) writeRoutes(kind, flags uint16, routes []Route) []error {
+	return c.write(len(routes), func(b []byte, i int, seq uint32) []byte {
+		return appendRoute(b, kind, flags|flagRequest|flagAck, seq, routes[i])
+	})
+}
+
+// writeRules is writeRoutes for rules.
+func (c *requestConn) writeRules(kind, flags uint16, rules []Rule) []error {
+	return c.write(len(rules), func(b []byte, i int, seq uint32) []byte {
+		return appendRule(b, kind, flags|flagRequest|flagAck, seq, rules[i])
+	})
+}
+
+// writeRoute is writeRoutes for a single route, without allocations.
+func (c *requestConn) writeRoute(kind, flags uint16, r Route) error {
+	var errs [1]error
+	c.batch(errs[:], 0, func(b []byte, _ int, seq uint32) []byte {
+		return appendRoute(b, kind, flags|flagRequest|flagAck, seq, r)
+	})
+	return errs[0]
+}
+
+// write sends n requests that encode appends.
+func (c *requestConn) write(n int, encode func(b []byte, i int, seq uint32) []byte) []error {
+	errs := make([]error, n)
+	for start := 0; start < n; start += ackBatch {
+		c.batch(errs[start:min(start+ackBatch, n)], start, encode)
 	}
 	return errs
 }
 
-func (c *requestConn) writeBatch(kind, flags uint16, routes []Route, errs []error) {
+// batch sends one request per element of errs, all at once, and fills errs.
+func (c *requestConn) batch(errs []error, start int, encode func(b []byte, i int, seq uint32) []byte) {
 	first := c.seq + 1
 	c.out = c.out[:0]
-	for i, r := range routes {
-		c.out = appendRoute(c.out, kind, flags|flagRequest|flagAck, first+uint32(i), r)
+	for i := range errs {
+		c.out = encode(c.out, start+i, first+uint32(i))
+		errs[i] = errTruncated
 	}
-	c.seq += uint32(len(routes))
-	fail := func(err error) {
-		for i := range errs {
-			errs[i] = err
-		}
-	}
-	fail(errTruncated)
-	if err := unix.Send(c.fd, c.out, 0); err != nil {
-		fail(fmt.Errorf("cannot send to rtnetlink: %w", err))
-		return
-	}
-	for pending := len(routes); pending > 0; {
-		err := c.receive(func(m message) bool {
+	c.seq += uint32(len(errs))
+	err := c.send()
+	for pending := len(errs); err == nil && pending > 0; {
+		err = c.receive(func(m message) bool {
 			if i := m.seq - first; m.kind == nlmsgError && i < uint32(len(errs)) {
 				errs[i] = parseAck(m)
 				pending--
 			}
 			return true
 		})
-		if err != nil {
-			fail(err)
-			return
+	}
+	if err != nil {
+		for i := range errs {
+			errs[i] = err
 		}
 	}
 }
 
-// dumpRoutes lists the main table's routes of one protocol, or all (0).
-func (c *requestConn) dumpRoutes(protocol uint8) ([]Route, error) {
-	for try := 1; ; try++ {
-		routes, interrupted, err := c.dumpOnce(protocol)
-		if errors.Is(err, unix.ENOENT) {
-			return nil, nil // a namespace without any route has no main table yet
-		}
-		if err != nil {
-			return nil, fmt.Errorf("cannot list routes: %w", err)
-		}
-		if !interrupted || try == dumpTries {
-			return routes, nil
-		}
-	}
-}
-
-func (c *requestConn) dumpOnce(protocol uint8) (routes []Route, interrupted bool, err error) {
-	c.seq++
-	c.out = appendDump(c.out[:0], c.seq, protocol)
+func (c *requestConn) send() error {
 	if err := unix.Send(c.fd, c.out, 0); err != nil {
-		return nil, false, err
+		return fmt.Errorf("cannot send to rtnetlink: %w", err)
 	}
+	return nil
+}
+
+// dumpRoutes hands one table's routes of one protocol, or all (0), to each. It
+// calls begin before each try: what came before counts no more.
+func (c *requestConn) dumpRoutes(table int, protocol uint8, begin func(), each func(Route)) error {
 	keep := func(r Route) {
-		if r.Table == TableMain && (protocol == 0 || r.Protocol == protocol) {
-			routes = append(routes, r)
+		if r.Table == table && (protocol == 0 || r.Protocol == protocol) {
+			each(r)
 		}
+	}
+	err := c.dump(func() {
+		begin()
+		c.out = appendDump(c.out[:0], c.seq, table, protocol)
+	}, func(m message) error {
+		if m.kind != rtmNewRoute {
+			return nil
+		}
+		_, err := parseRoute(m.body, keep)
+		return err
+	})
+	if errors.Is(err, unix.ENOENT) {
+		return nil // the table does not exist as long as nobody writes to it
+	}
+	if err != nil {
+		return fmt.Errorf("cannot list routes: %w", err)
+	}
+	return nil
+}
+
+// dumpRules lists all IPv4 rules.
+func (c *requestConn) dumpRules() ([]Rule, error) {
+	var rules []Rule
+	err := c.dump(func() {
+		rules = rules[:0]
+		c.out = appendRuleDump(c.out[:0], c.seq)
+	}, func(m message) error {
+		if m.kind != rtmNewRule {
+			return nil
+		}
+		r, ok, err := parseRule(m.body)
+		if ok {
+			rules = append(rules, r)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list policy rules: %w", err)
+	}
+	return rules, nil
+}
+
+// dump sends the request that ask writes and hands every answer to each; again
+// where the kernel says that its table changed meanwhile.
+func (c *requestConn) dump(ask func(), each func(message) error) error {
+	for try := 1; ; try++ {
+		c.seq++
+		ask()
+		interrupted, err := c.dumpOnce(each)
+		if err != nil || !interrupted || try == dumpTries {
+			return err
+		}
+	}
+}
+
+func (c *requestConn) dumpOnce(each func(message) error) (interrupted bool, err error) {
+	if err := c.send(); err != nil {
+		return false, err
 	}
 	var failure error
 	for done := false; !done; {
@@ -139,21 +199,20 @@ func (c *requestConn) dumpOnce(protocol uint8) (routes []Route, interrupted bool
 			}
 			interrupted = interrupted || m.flags&flagDumpIntr != 0
 			switch m.kind {
-			case rtmNewRoute:
-				_, perr := parseRoute(m.body, keep)
-				failure = errors.Join(failure, perr)
 			case nlmsgError:
 				failure, done = parseAck(m), true
 			case nlmsgDone:
 				done = true
+			default:
+				failure = errors.Join(failure, each(m))
 			}
 			return true
 		})
 		if err != nil {
-			return nil, false, err
+			return false, err
 		}
 	}
-	return routes, interrupted, failure
+	return interrupted, failure
 }
 
 func (c *requestConn) receive(f func(message) bool) error {
@@ -167,75 +226,4 @@ func (c *requestConn) receive(f func(message) bool) error {
 		}
 		return eachMessage(c.buf[:n], f)
 	}
-}
-
-// eventConn is an rtnetlink socket subscribed to link, IPv4 address and IPv4
-// route events. It sits in Go's poller: an idle one wakes nobody, and a deadline
-// ends a blocked read.
-type eventConn struct {
-	file *os.File
-	buf  []byte
-	n    int
-	err  error
-	read func(fd uintptr) bool
-}
-
-// eventBuffer is the receive buffer asked for: some 10,000 events. The kernel
-// takes memory only for what is queued.
-const eventBuffer = 8 << 20
-
-// dialEvents subscribes; events that the socket with the given port caused are left
-// out.
-func dialEvents(own uint32) (*eventConn, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open rtnetlink event socket: %w", err)
-	}
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, eventBuffer)
-	}
-	// A kernel without the filter costs wake-ups, nothing else.
-	_ = attachFilter(fd, own)
-	const groups = 1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV4_ROUTE-1)
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
-		_ = unix.Close(fd)
-		return nil, fmt.Errorf("cannot subscribe to rtnetlink events: %w", err)
-	}
-	c := &eventConn{file: os.NewFile(uintptr(fd), "rtnetlink-events"), buf: make([]byte, 32<<10)}
-	c.read = func(fd uintptr) bool {
-		c.n, c.err = unix.Read(int(fd), c.buf)
-		return !errors.Is(c.err, unix.EAGAIN)
-	}
-	return c, nil
-}
-
-// next returns the next datagram; it is valid until the following call. ENOBUFS
-// says that the kernel dropped events.
-func (c *eventConn) next() ([]byte, error) {
-	raw, err := c.file.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	for {
-		if err := raw.Read(c.read); err != nil {
-			return nil, err
-		}
-		if errors.Is(c.err, unix.EINTR) {
-			continue
-		}
-		return c.buf[:max(c.n, 0)], c.err
-	}
-}
-
-// interrupt ends a blocked next, now and for good.
-func (c *eventConn) interrupt() { _ = c.file.SetReadDeadline(time.Unix(1, 0)) }
-
-func (c *eventConn) close() { _ = c.file.Close() }
-
-// writeOne is write for a single route, without allocations for the batch.
-func (c *requestConn) writeOne(kind, flags uint16, r Route) error {
-	var errs [1]error
-	routes := [1]Route{r}
-	c.writeBatch(kind, flags, routes[:], errs[:])
-	return errs[0]
 }

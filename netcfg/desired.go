@@ -31,6 +31,8 @@ type Rule struct {
 	Table int
 	// Protocol is FRA_PROTOCOL: who made it. Ours carry OwnProtocol.
 	Protocol uint8
+	// odd says that the kernel's rule selects or does more than these fields tell.
+	odd bool
 }
 
 // Desired is all that the Keeper is to hold in the kernel; plain data.

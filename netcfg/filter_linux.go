@@ -8,7 +8,7 @@ import (
 )
 
 // attachFilter makes the kernel keep from an event socket what the Keeper would
-// throw away: routes of other tables, and the echo of its own writes (nlmsg_pid
+// throw away: routes of others' tables, and the echo of its own writes (nlmsg_pid
 // is port). Without it each write of ours would wake the reader for nothing, just
 // when a CPU is wanted elsewhere.
 func attachFilter(fd int, port uint32) error {
@@ -31,17 +31,28 @@ func eventFilter(port uint32) []unix.SockFilter {
 	equal := func(k uint32, yes, no uint8) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jt: yes, Jf: no}
 	}
+	and := func(k uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: k}
+	}
 	give := func(n uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: n} }
 	return []unix.SockFilter{
 		load(unix.BPF_H, 4),                 // nlmsg_type
-		equal(swapped16(rtmNewRoute), 1, 0), //
-		equal(swapped16(rtmDelRoute), 0, 5), // no route: keep
-		load(unix.BPF_B, headerLen+4),       // rtm_table
-		equal(TableMain, 0, 2),              // another table: drop
-		load(unix.BPF_W, 12),                // nlmsg_pid
-		equal(swapped32(port), 0, 1),        // ours: drop, else keep
-		give(0),                             // drop
-		give(0xffffffff),                    // keep all of it
+		equal(swapped16(rtmNewRule), 11, 0), // a rule: whose?
+		equal(swapped16(rtmDelRule), 10, 0),
+		equal(swapped16(rtmNewRoute), 1, 0),
+		equal(swapped16(rtmDelRoute), 0, 11), // neither rule nor route: keep
+		load(unix.BPF_B, headerLen+4),        // rtm_table
+		equal(TableMain, 6, 0),               // the main table: whose?
+		equal(tableCompat, 0, 7),             // another small table: drop
+		load(unix.BPF_H, headerLen+rtmsgLen+2),
+		equal(swapped16(rtaTable), 0, 6), // not the first attribute, as it always was: keep
+		load(unix.BPF_W, headerLen+rtmsgLen+4),
+		and(^swapped32(MaxVPNServers - 1)), // the probe tables' numbers differ in these bits
+		equal(swapped32(ProbeTable), 0, 2), // another table: drop
+		load(unix.BPF_W, 12),               // nlmsg_pid
+		equal(swapped32(port), 0, 1),       // ours: drop, else keep
+		give(0),                            // drop
+		give(0xffffffff),                   // keep all of it
 	}
 }
 

@@ -54,7 +54,9 @@ func readRoutes() ([]Route, error) {
 		return nil, err
 	}
 	defer conn.close()
-	return conn.dumpRoutes(0)
+	var routes []Route
+	err = conn.dumpRoutes(TableMain, 0, func() { routes = routes[:0] }, func(r Route) { routes = append(routes, r) })
+	return routes, err
 }
 
 func dump[T any](ctx context.Context, list func() ([]T, error)) ([]T, error) {

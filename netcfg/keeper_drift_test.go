@@ -162,11 +162,11 @@ func TestKeeperSurvivesLostEvents(t *testing.T) {
 	// of ours is among what the kernel drops.
 	k.mu.Lock()
 	for range 200 {
-		for _, err := range append(churn.write(rtmNewRoute, flagCreate, other), churn.write(rtmDelRoute, 0, other)...) {
+		for _, err := range append(churn.writeRoutes(rtmNewRoute, flagCreate, other), churn.writeRoutes(rtmDelRoute, 0, other)...) {
 			must(t, err)
 		}
 	}
-	must(t, churn.writeOne(rtmDelRoute, 0, want))
+	must(t, churn.writeRoute(rtmDelRoute, 0, want))
 	k.mu.Unlock()
 	eventually(t, "the loss is noticed", func() bool { return k.Status().Overruns > 0 })
 	eventually(t, "the route is back", holds(t, want))
@@ -176,7 +176,7 @@ func TestKeeperResyncs(t *testing.T) {
 	k, _, want := managed(t, KeeperOptions{ResyncInterval: 20 * time.Millisecond})
 	// A delete through the Keeper's own socket is an echo, which it ignores.
 	k.mu.Lock()
-	err := k.req.writeOne(rtmDelRoute, 0, want)
+	err := k.req.writeRoute(rtmDelRoute, 0, want)
 	k.mu.Unlock()
 	must(t, err)
 	eventually(t, "resync finds it", func() bool { return k.Status().LastRepair != nil })
@@ -211,7 +211,7 @@ func TestKeeperWakesThePipeline(t *testing.T) {
 
 func TestKeeperReplacesWithoutGap(t *testing.T) {
 	k, nic, want := managed(t, KeeperOptions{})
-	events, err := dialEvents(0)
+	events, err := dialEvents(0, eventBuffer)
 	must(t, err)
 	defer events.close()
 	next := want

@@ -8,10 +8,6 @@ import (
 	"time"
 )
 
-// checkGap is the least time between two checks that events ask for. The first
-// event of a storm is checked at once, the rest of it together.
-const checkGap = 50 * time.Millisecond
-
 // receive handles events until ctx ends. A blocked read is ended by a deadline.
 func (k *Keeper) receive(ctx context.Context, events *eventConn) error {
 	stop := context.AfterFunc(ctx, events.interrupt)
@@ -37,8 +33,8 @@ func (k *Keeper) overrun(noticed time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.overruns++
-	k.check(true, CauseOverrun, noticed)
-	k.wake()
+	k.checkSoon(noticed, true, CauseOverrun)
+	k.wake(wakeGap)
 }
 
 func (k *Keeper) process(b []byte, noticed time.Time) {
@@ -51,27 +47,34 @@ func (k *Keeper) process(b []byte, noticed time.Time) {
 }
 
 func (k *Keeper) event(m message, noticed time.Time) {
+	var err error
 	switch m.kind {
 	case rtmNewLink, rtmDelLink, rtmNewAddr, rtmDelAddr:
 		// The kernel flushes routes with a link or address without saying so.
-		k.wake()
+		k.wake(wakeGap)
 		k.checkSoon(noticed, len(k.foreign) > 0, CauseFlushed)
 	case rtmNewRoute, rtmDelRoute:
 		if m.port == k.req.port {
 			return // the echo of our own write, already in the model
 		}
-		_, err := parseRoute(m.body, func(r Route) {
+		_, err = parseRoute(m.body, func(r Route) {
 			switch {
-			case r.Table != TableMain:
+			case !ownTable(r.Table):
 			case r.Own():
 				k.ownEvent(m, r, noticed)
 			default:
 				k.foreignEvent(m, r, noticed)
 			}
 		})
-		if err != nil {
-			k.checkSoon(noticed, true, CauseOverrun)
+	case rtmNewRule, rtmDelRule:
+		var r Rule
+		var ok bool
+		if r, ok, err = parseRule(m.body); ok && m.port != k.req.port {
+			k.ruleEvent(m, r, noticed)
 		}
+	}
+	if err != nil {
+		k.checkSoon(noticed, true, CauseOverrun)
 	}
 }
 
@@ -79,68 +82,95 @@ func (k *Keeper) event(m message, noticed time.Time) {
 func (k *Keeper) ownEvent(m message, r Route, noticed time.Time) {
 	w, wanted := k.want[r.key()]
 	if m.kind == rtmDelRoute {
-		delete(k.have, r)
-		if wanted && !k.have[w] {
-			k.repair(w, CauseDeleted, m.port, noticed)
+		k.have.remove(r)
+		switch {
+		case wanted && !k.have.has(w):
+			k.lose(loss{item: item{route: w.key()}, cause: CauseDeleted, port: m.port, noticed: noticed})
+		case !k.mine(r):
+			k.noteForeign()
 		}
 		return
 	}
 	if m.flags&flagReplace != 0 {
-		k.dropKey(r)
+		k.have.dropKey(r.key())
 	}
-	k.have[r] = true
-	if k.managing && (!wanted || r != w) {
+	k.have.add(r)
+	k.tables[r.Table] = true
+	if r == w {
+		delete(k.missing, w.key())
+	}
+	switch {
+	case !k.mine(r):
+		k.noteForeign()
+	case wanted && r != w && m.flags&flagReplace != 0:
+		k.lose(loss{item: item{route: w.key()}, cause: CauseReplaced, port: m.port, noticed: noticed, swap: true})
+	case k.managing && r != w:
 		k.checkSoon(noticed, false, CauseReplaced)
 	}
 }
 
 // foreignEvent is a change to a route that is not ours.
 func (k *Keeper) foreignEvent(m message, r Route, noticed time.Time) {
-	k.wake()
-	if len(k.missing) > 0 {
-		k.checkSoon(noticed, true, CauseFlushed)
+	near := k.places[r.place()]
+	if near || r.IsDefault() || r.Scope == ScopeLink {
+		k.wake(wakeGap)
+	} else {
+		k.wake(noiseGap)
 	}
-	if !k.wantDst[r.Dst] {
+	if len(k.missing) > 0 && m.kind == rtmNewRoute && k.reaches(r) {
+		k.checkSoon(noticed, false, CauseFlushed)
+	}
+	if !near {
 		return
 	}
 	w, wanted := k.want[r.key()]
+	k.noteForeign()
 	if m.kind == rtmDelRoute {
 		delete(k.foreign, r)
-		k.noteForeign()
-		if wanted && !k.have[w] {
-			k.repair(w, CauseReplaced, m.port, noticed)
+		if wanted && !k.have.has(w) {
+			k.lose(loss{item: item{route: w.key()}, cause: CauseReplaced, port: m.port, noticed: noticed})
 		}
 		return
 	}
 	k.foreign[r] = true
-	k.noteForeign()
 	// `ip route replace` by somebody else takes our route away without a delete.
-	if wanted && m.flags&flagReplace != 0 && k.have[w] {
-		k.dropKey(w)
+	if wanted && m.flags&flagReplace != 0 && k.have.has(w) {
+		k.have.dropKey(w.key())
 		k.missing[w.key()] = syscall.EEXIST
 		k.checkSoon(noticed, true, CauseReplaced)
 	}
 }
 
-// repair is the hot path: one message, no dump before it. NLM_F_EXCL keeps it from
-// touching what somebody else put there meanwhile; a check afterwards confirms.
-func (k *Keeper) repair(w Route, cause string, port uint32, noticed time.Time) {
-	if !k.managing || !k.admitOne(w, noticed) {
+// reaches says whether a new foreign route may be what a missing one waited for:
+// the kernel wants gateways to be on a link.
+func (k *Keeper) reaches(r Route) bool {
+	for g := range k.gateways {
+		if r.Dst.Contains(g) {
+			return true
+		}
+	}
+	return false
+}
+
+// ruleEvent is somebody else's change to a rule.
+func (k *Keeper) ruleEvent(m message, r Rule, noticed time.Time) {
+	own := r.Own()
+	if !own && !r.near() {
 		return
 	}
-	err := k.req.writeOne(rtmNewRoute, flagCreate|flagExcl, w)
-	switch {
-	case err == nil:
-		k.have[w] = true
-		delete(k.missing, w.key())
-		k.repaired(Repair{When: noticed, Route: w, Took: time.Since(noticed), Cause: cause, Port: port})
-		k.verifyLater(noticed)
-	case errors.Is(err, syscall.EEXIST):
-		// Ours after all (a check was faster), or a foreign one: look.
-		k.missing[w.key()] = err
-		k.checkSoon(noticed, true, cause)
-	default:
-		k.missing[w.key()] = err
-		k.wake()
+	wanted := k.wants(item{rule: r})
+	if m.kind == rtmDelRule {
+		delete(k.rules, r)
+		if own && wanted {
+			k.lose(loss{item: item{rule: r}, cause: CauseRule, port: m.port, noticed: noticed})
+		}
+	} else {
+		k.rules[r] = true
+		if own && !wanted && k.managing {
+			k.checkSoon(noticed, false, CauseReplaced)
+		}
+	}
+	if !own {
+		k.noteForeign()
 	}
 }

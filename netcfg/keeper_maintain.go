@@ -2,7 +2,6 @@ package netcfg
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,42 +11,33 @@ import (
 // event, or by the resync interval.
 const (
 	wakeGap     = 100 * time.Millisecond // between two wake-ups of the pipeline
-	verifyAfter = 100 * time.Millisecond // quiet time before a repair is verified
+	noiseGap    = 2 * time.Second        // between two for others' routes
+	verifyAfter = 100 * time.Millisecond // quiet time before repairs are verified
 	verifyMax   = time.Second            // but no later than this
 )
-
-// Damping: a route that is removed again within dampWindow of its repair, more
-// than dampFree times in a row, is repaired with a delay that doubles.
-const (
-	dampWindow = time.Second
-	dampFree   = 5
-	dampFirst  = 100 * time.Millisecond
-	dampMost   = 10 * time.Second
-)
-
-// damper is the memory of one route's repairs.
-type damper struct {
-	repaired time.Time // the last repair
-	streak   int       // repairs in a row that did not last
-	until    time.Time // no repair before
-}
 
 // sched is what the maintenance loop waits for; guarded by the Keeper's mu.
 type sched struct {
 	checkAt, wakeAt, resyncAt time.Time
 	checkFull                 bool
 	checkCause                string
-	verifyFrom                time.Time // first unverified repair
 	checked, woken            time.Time
-	notes                     []func() // callbacks and log lines, run in order without mu
-	foreignNoted              bool
+
+	delayed map[item]loss // repairs that a fight delays
+	dueAt   time.Time     // the first of them
+
+	unverified           map[routeKey]Route
+	verifyFrom, verifyAt time.Time // first unverified repair; when to look
+
+	notes        []func() // callbacks and log lines, run in order without mu
+	foreignNoted bool
 }
 
-// wake tells the pipeline now, or when the gap is over.
-func (k *Keeper) wake() {
+// wake tells the pipeline now, or when that much time has passed since the last.
+func (k *Keeper) wake(gap time.Duration) {
 	now := time.Now()
-	if next := k.woken.Add(wakeGap); now.Before(next) {
-		if k.wakeAt.IsZero() {
+	if next := k.woken.Add(gap); now.Before(next) {
+		if k.wakeAt.IsZero() || next.Before(k.wakeAt) {
 			k.wakeAt = next
 			k.poke()
 		}
@@ -68,26 +58,17 @@ func (k *Keeper) poke() {
 	}
 }
 
-// checkSoon checks now, or with the rest of a storm.
-func (k *Keeper) checkSoon(noticed time.Time, full bool, cause string) {
-	if next := k.checked.Add(checkGap); noticed.Before(next) {
-		k.checkLater(next, full, cause)
-		return
-	}
-	k.check(full, cause, noticed)
-}
-
-// checkLater asks for a check at that time, or at an earlier one already set.
-func (k *Keeper) checkLater(at time.Time, full bool, cause string) {
-	k.checkFull = k.checkFull || full
-	if k.checkAt.IsZero() || at.Before(k.checkAt) {
-		k.checkAt, k.checkCause = at, cause
+// due has delayed repairs looked at then.
+func (k *Keeper) due(at time.Time) {
+	if k.dueAt.IsZero() || at.Before(k.dueAt) {
+		k.dueAt = at
 		k.poke()
 	}
 }
 
-// verifyLater asks for a check once repairs have calmed down.
-func (k *Keeper) verifyLater(noticed time.Time) {
+// verifyLater asks for a look at a repair once repairs have calmed down.
+func (k *Keeper) verifyLater(w Route, noticed time.Time) {
+	k.unverified[w.key()] = w
 	if k.verifyFrom.IsZero() {
 		k.verifyFrom = noticed
 	}
@@ -95,11 +76,10 @@ func (k *Keeper) verifyLater(noticed time.Time) {
 	if latest := k.verifyFrom.Add(verifyMax); latest.Before(at) {
 		at = latest
 	}
-	if k.checkAt.IsZero() {
-		k.checkLater(at, false, CauseDeleted)
-	} else if k.checkAt.Before(at) && k.checkCause == CauseDeleted && !k.checkFull {
-		k.checkAt = at // the loop wakes early once and sleeps on
+	if k.verifyAt.IsZero() {
+		k.poke()
 	}
+	k.verifyAt = at // a loop that wakes too early sleeps on
 }
 
 // maintain runs delayed work until ctx ends.
@@ -126,19 +106,25 @@ func (k *Keeper) maintain(ctx context.Context) {
 func (k *Keeper) runDue() (time.Time, bool) {
 	k.mu.Lock()
 	now := time.Now()
+	if due(k.dueAt, now) {
+		k.runDelayed(now)
+	}
 	if due(k.wakeAt, now) {
-		k.wake()
+		k.wakeAt, k.woken = time.Time{}, time.Time{}
+		k.wake(0)
 	}
 	if due(k.resyncAt, now) {
 		k.resyncAt = now.Add(k.opt.ResyncInterval)
 		k.check(true, CauseResync, now)
 	}
 	if due(k.checkAt, now) {
-		k.verifyFrom = time.Time{}
 		k.check(k.checkFull, k.checkCause, now)
 	}
+	if due(k.verifyAt, now) {
+		k.verify()
+	}
 	var next time.Time
-	for _, t := range []time.Time{k.wakeAt, k.resyncAt, k.checkAt} {
+	for _, t := range []time.Time{k.dueAt, k.wakeAt, k.resyncAt, k.checkAt, k.verifyAt} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -149,6 +135,46 @@ func (k *Keeper) runDue() (time.Time, bool) {
 }
 
 func due(t, now time.Time) bool { return !t.IsZero() && !now.Before(t) }
+
+// runDelayed does the repairs whose delay is over.
+func (k *Keeper) runDelayed(now time.Time) {
+	k.dueAt = time.Time{}
+	for i, l := range k.delayed {
+		if until := k.damping[i].until; now.Before(until) {
+			k.due(until)
+			continue
+		}
+		delete(k.delayed, i)
+		k.restore(l)
+	}
+}
+
+// verify looks whether the repairs are in the kernel, and checks if not. It gives
+// mu away while it reads, so that no repair waits for it.
+func (k *Keeper) verify() {
+	pending, tables := k.unverified, k.scanned(false)
+	k.unverified, k.verifyAt, k.verifyFrom = map[routeKey]Route{}, time.Time{}, time.Time{}
+	k.mu.Unlock()
+	seen := newRouteSet(len(pending))
+	var failure error
+	for _, table := range tables {
+		err := k.look.dumpRoutes(table, OwnProtocol, func() {}, func(r Route) {
+			if _, ok := pending[r.key()]; ok {
+				seen.add(r)
+			}
+		})
+		if err != nil {
+			failure = err
+		}
+	}
+	k.mu.Lock()
+	for key, w := range pending {
+		if failure != nil || !seen.has(w) && k.want[key] == w && k.have.has(w) {
+			k.check(false, CauseDeleted, time.Now())
+			return
+		}
+	}
+}
 
 // note queues f for the maintenance loop, which runs it without holding mu.
 func (k *Keeper) note(f func()) {
@@ -166,21 +192,7 @@ func (k *Keeper) runNotes() {
 	}
 }
 
-// repaired counts and announces a repair.
-func (k *Keeper) repaired(r Repair) {
-	k.repairs++
-	k.last = &r
-	k.damping[r.Route.key()] = k.damping[r.Route.key()].next(r.When)
-	k.note(func() {
-		k.log.Info("route restored", zap.Stringer("route", r.Route), zap.String("cause", r.Cause),
-			zap.Duration("took", r.Took), zap.Uint32("removed_by_port", r.Port))
-		if k.opt.OnRepair != nil {
-			k.opt.OnRepair(r)
-		}
-	})
-}
-
-// noteForeign announces the foreign routes, once for several changes.
+// noteForeign announces what is not ours, once for several changes.
 func (k *Keeper) noteForeign() {
 	if k.foreignNoted {
 		return
@@ -188,57 +200,20 @@ func (k *Keeper) noteForeign() {
 	k.foreignNoted = true
 	k.note(func() {
 		k.mu.Lock()
-		list := k.foreignList()
+		foreign, unrecorded, rules := k.foreignList(), k.unrecorded(), k.ruleLists().Foreign
 		k.foreignNoted = false
 		k.mu.Unlock()
-		for _, r := range list {
-			k.log.Warn("foreign route for a wanted prefix", zap.Stringer("route", r))
+		for _, r := range foreign {
+			k.log.Warn("foreign route for a wanted prefix", zap.Stringer("route", r), zap.String("protocol", protocolName(r.Protocol)))
+		}
+		for _, r := range unrecorded {
+			k.log.Warn("route with our protocol that we never made: it stays", zap.Stringer("route", r))
+		}
+		for _, r := range rules {
+			k.log.Warn("foreign policy rule beside ours", zap.Stringer("rule", r), zap.String("protocol", protocolName(r.Protocol)))
 		}
 		if k.opt.OnForeign != nil {
-			k.opt.OnForeign(list)
+			k.opt.OnForeign(foreign)
 		}
 	})
-}
-
-// admitOne says whether the route may be repaired now. In a fight it may not, and
-// a check is set for later.
-func (k *Keeper) admitOne(r Route, now time.Time) bool {
-	until := k.damping[r.key()].until
-	if now.Before(until) {
-		k.checkLater(until, false, CauseDeleted)
-		return false
-	}
-	return true
-}
-
-// next counts a repair. One that comes soon after the former repair, or soon after
-// the delay that the former one got, prolongs the fight.
-func (d damper) next(when time.Time) damper {
-	last := d.repaired
-	if d.until.After(last) {
-		last = d.until
-	}
-	n := damper{repaired: when}
-	if !last.IsZero() && when.Sub(last) <= dampWindow {
-		n.streak = d.streak + 1
-	}
-	if n.streak >= dampFree {
-		n.until = when.Add(min(dampFirst<<min(n.streak-dampFree, 10), dampMost))
-	}
-	return n
-}
-
-// admit filters with admitOne.
-func (k *Keeper) admit(routes []Route, now time.Time) []Route {
-	return slices.DeleteFunc(routes, func(r Route) bool { return !k.admitOne(r, now) })
-}
-
-func (m *model) damped(now time.Time) []Route {
-	var list []Route
-	for key, d := range m.damping {
-		if r, ok := m.want[key]; ok && now.Before(d.until) {
-			list = append(list, r)
-		}
-	}
-	return sortRoutes(list)
 }

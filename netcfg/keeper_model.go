@@ -3,19 +3,91 @@ package netcfg
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"syscall"
-	"time"
-
-	"go.uber.org/zap"
 )
 
-func (m *model) haveList() []Route { return slices.Collect(maps.Keys(m.have)) }
+// mine says whether a route with our protocol is ours: wanted now, wanted before,
+// or in the record of a former run. Before the first Set there is no record, and
+// nothing is written.
+func (m *model) mine(r Route) bool {
+	if !m.managing {
+		return true
+	}
+	key := r.key()
+	_, wanted := m.want[key]
+	return wanted || m.former[key]
+}
 
-func (m *model) installed() []Route { return sortRoutes(m.haveList()) }
+// wants says whether what a repair was about is still wanted.
+func (m *model) wants(i item) bool {
+	if i.rule != (Rule{}) {
+		return slices.Contains(m.wantRules, i.rule)
+	}
+	_, ok := m.want[i.route]
+	return ok
+}
+
+// installed are ours. Wanted ones come in the order of Set, which is sorted as a
+// rule: that spares sorting many.
+func (m *model) installed() []Route {
+	list := make([]Route, 0, len(m.wanted))
+	for _, w := range m.wanted {
+		if m.have.has(w) {
+			list = append(list, w)
+		}
+	}
+	for r := range m.have.all() {
+		if m.mine(r) && m.want[r.key()] != r {
+			list = append(list, r)
+		}
+	}
+	return sortRoutes(list)
+}
+
+// unrecorded carry our protocol and are not ours.
+func (m *model) unrecorded() []Route {
+	var list []Route
+	for r := range m.have.all() {
+		if !m.mine(r) {
+			list = append(list, r)
+		}
+	}
+	return sortRoutes(list)
+}
 
 func (m *model) foreignList() []Route { return sortRoutes(slices.Collect(maps.Keys(m.foreign))) }
+
+func (m *model) ownRules() iter.Seq[Rule] {
+	return func(yield func(Rule) bool) {
+		for r := range m.rules {
+			if r.Own() && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+func (m *model) ruleLists() Rules {
+	var lists Rules
+	for r := range m.rules {
+		if r.Own() {
+			lists.Installed = append(lists.Installed, r)
+		} else {
+			lists.Foreign = append(lists.Foreign, r)
+		}
+	}
+	for _, r := range m.wantRules {
+		if err, missing := m.missingRules[r]; missing {
+			lists.Missing = append(lists.Missing, RuleFailure{Rule: r, Err: explainRule(r, err)})
+		}
+	}
+	sortRules(lists.Installed)
+	sortRules(lists.Foreign)
+	return lists
+}
 
 // missingList is sorted by destination.
 func (m *model) missingList() []RouteFailure {
@@ -29,14 +101,14 @@ func (m *model) missingList() []RouteFailure {
 	return list
 }
 
-// settled says whether every wanted route is there as wanted.
+// settled says whether everything wanted is there as wanted.
 func (m *model) settled() bool {
-	for _, r := range m.want {
-		if !m.have[r] {
+	for _, r := range m.wanted {
+		if !m.have.has(r) {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(m.wantRules, func(r Rule) bool { return !m.rules[r] })
 }
 
 // explain gives a failure its context and the operator's next step.
@@ -45,127 +117,30 @@ func (m *model) explain(r Route, err error) error {
 	case errors.Is(err, syscall.EEXIST):
 		for f := range m.foreign {
 			if f.key() == r.key() {
-				return fmt.Errorf("cannot install route %s: the foreign route %s holds it: %w; remove that one, or give it a metric", r, f, err)
+				return fmt.Errorf("cannot install route %s: the foreign route %s (%s) holds it: %w; remove that one, or give it a metric",
+					r, f, protocolName(f.Protocol), err)
 			}
 		}
 	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("cannot install route %s: %w; run with CAP_NET_ADMIN", r, err)
-	case errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EINVAL):
+	case waitsForLink(err):
 		return fmt.Errorf("cannot install route %s: its link is down or gone, or has lost its address: %w; it is installed when that returns", r, err)
 	}
 	return fmt.Errorf("cannot install route %s: %w", r, err)
 }
 
-// scan reads our routes, or all of the main table, into the model.
-func (k *Keeper) scan(full bool) error {
-	protocol := OwnProtocol
-	if full {
-		protocol = 0
-	}
-	routes, err := k.req.dumpRoutes(protocol)
-	if err != nil {
-		return err
-	}
-	clear(k.have)
-	foreign := make(map[Route]bool)
-	for _, r := range routes {
-		switch {
-		case r.Own():
-			k.have[r] = true
-		case k.wantDst[r.Dst]:
-			foreign[r] = true
-		}
-	}
-	if full && !maps.Equal(foreign, k.foreign) {
-		k.foreign = foreign
-		k.noteForeign()
-	}
-	for key := range k.missing {
-		if w, ok := k.want[key]; !ok || k.have[w] {
-			delete(k.missing, key)
-		}
-	}
-	return nil
+// waitsForLink says whether a link or address event will tell when to try again.
+func waitsForLink(err error) bool {
+	return errors.Is(err, syscall.ENETDOWN) || errors.Is(err, syscall.ENODEV) ||
+		errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EINVAL)
 }
 
-// apply writes: adds and replaces, then deletes. A route is not deleted while a
-// wanted one for the same destination failed.
-func (k *Keeper) apply(add, replace, del []Route) Achieved {
-	var done Achieved
-	failed := make(map[routeKey]bool)
-	swap := k.req.write(rtmNewRoute, flagReplace, replace)
-	for i, r := range replace {
-		if errors.Is(swap[i], syscall.ENOENT) {
-			add = append(add, r) // gone meanwhile
-			continue
-		}
-		if k.outcome(r, swap[i]) {
-			k.dropKey(r)
-			k.have[r] = true
-			done.Replaced++
-		}
+func explainRule(r Rule, err error) error {
+	switch {
+	case errors.Is(err, syscall.EEXIST):
+		return fmt.Errorf("cannot install rule %s: another one with the same selector holds it: %w; remove that one", r, err)
+	case errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("cannot install rule %s: %w; run with CAP_NET_ADMIN", r, err)
 	}
-	for i, err := range k.req.write(rtmNewRoute, flagCreate|flagExcl, add) {
-		if k.outcome(add[i], err) {
-			k.have[add[i]] = true
-			done.Added++
-		}
-	}
-	for key := range k.missing {
-		failed[routeKey{dst: key.dst}] = true
-	}
-	del = slices.DeleteFunc(del, func(r Route) bool { return failed[routeKey{dst: r.Dst}] && k.wantDst[r.Dst] })
-	for i, err := range k.req.write(rtmDelRoute, 0, del) {
-		if err == nil || errors.Is(err, syscall.ESRCH) {
-			delete(k.have, del[i])
-			done.Deleted++
-		}
-	}
-	return done
-}
-
-// outcome keeps the books on one write and says whether it succeeded.
-func (k *Keeper) outcome(r Route, err error) bool {
-	if err != nil {
-		k.missing[r.key()] = err
-		return false
-	}
-	delete(k.missing, r.key())
-	return true
-}
-
-func (m *model) dropKey(r Route) {
-	for h := range m.have {
-		if h.key() == r.key() {
-			delete(m.have, h)
-		}
-	}
-}
-
-// check compares the model, freshly read, with what is wanted and repairs the
-// difference.
-func (k *Keeper) check(full bool, cause string, noticed time.Time) {
-	k.checkAt, k.checkFull = time.Time{}, false
-	k.checked = time.Now()
-	if err := k.scan(full); err != nil {
-		k.note(func() { k.log.Warn("cannot read routes, trying again", zap.Error(err)) })
-		k.checkLater(time.Now().Add(time.Second), full, cause)
-		return
-	}
-	if !k.managing {
-		return
-	}
-	add, replace, del := Diff(slices.Collect(maps.Values(k.want)), k.haveList())
-	add = k.admit(add, noticed)
-	replace = k.admit(replace, noticed)
-	if len(add)+len(replace)+len(del) == 0 {
-		return
-	}
-	k.apply(add, replace, del)
-	for _, r := range slices.Concat(add, replace) {
-		if k.have[r] {
-			k.repaired(Repair{When: noticed, Route: r, Took: time.Since(noticed), Cause: cause})
-		}
-	}
-	k.wake()
+	return fmt.Errorf("cannot install rule %s: %w", r, err)
 }

@@ -32,8 +32,16 @@ func TestKeeperLeavesOldRoutesUntilTheFirstSet(t *testing.T) {
 		t.Fatalf("status %+v", s)
 	}
 	want := ours(nic, vpc, server, nodeIP)
-	if a := setAll(t, k, want); a.Replaced != 1 || a.Deleted != 1 || !slices.Equal(a.Routes, []Route{want}) {
+	// What no record tells of is somebody else's, in spite of its protocol.
+	a := setAll(t, k, want)
+	if a.Replaced != 1 || a.Deleted != 0 || len(a.Unrecorded) != 1 || !slices.Equal(a.Routes, []Route{want}) {
 		t.Errorf("achieved %+v", a)
+	}
+	former := []RouteID{a.Unrecorded[0].ID()}
+	a, err := k.Set(context.Background(), Desired{Routes: []Route{want}, Former: former})
+	must(t, err)
+	if a.Deleted != 1 || len(a.Unrecorded) != 0 || len(kernel(t, "10.111.0.0/16")) != 0 {
+		t.Errorf("with the record: %+v", a)
 	}
 }
 

@@ -18,6 +18,9 @@ const (
 	rtmNewRoute  = 24
 	rtmDelRoute  = 25
 	rtmGetRoute  = 26
+	rtmNewRule   = 32
+	rtmDelRule   = 33
+	rtmGetRule   = 34
 	flagRequest  = 0x1
 	flagAck      = 0x4
 	flagDumpIntr = 0x10
@@ -33,16 +36,29 @@ const (
 	rtaGateway   = 5
 	rtaPriority  = 6
 	rtaPrefSrc   = 7
+	rtaMetrics   = 8
 	rtaMultipath = 9
+	rtaFlow      = 11
 	rtaTable     = 15
+	rtaVia       = 18
+	rtaEncap     = 22
+	rtaNHID      = 30
+
+	rtaxLock   = 1
+	rtaxMTU    = 2
+	rtaxAdvMSS = 8
+	maxMTU     = 65520 // fib_metrics.c writes this for anything above
+	maxAdvMSS  = 65495
 
 	extAckMsg = 1
 
-	afInet      = 2
-	headerLen   = 16
-	rtmsgLen    = 12
-	rtmFCloned  = 0x200
-	maxRouteMsg = headerLen + rtmsgLen + 6*8
+	afInet       = 2
+	headerLen    = 16
+	rtmsgLen     = 12
+	rtmFCloned   = 0x200
+	rtnhFOnLink  = 4
+	scopeNowhere = 255 // RT_SCOPE_NOWHERE: any, in a delete request
+	tableCompat  = 252 // rtm_table of what needs RTA_TABLE
 )
 
 // message is one netlink message; body is a slice of the buffer it came in.
@@ -92,125 +108,24 @@ func eachAttr(b []byte, f func(kind uint16, value []byte)) error {
 	return nil
 }
 
-// parseRoute decodes the body of an RTM_NEWROUTE or RTM_DELROUTE. ok is false for
-// what is no IPv4 routing table entry. A multipath route comes as its hops, all
-// with Multipath set.
-func parseRoute(body []byte, f func(Route)) (ok bool, err error) {
-	if len(body) < rtmsgLen {
-		return false, errTruncated
+// tableByte is a table in the header; what does not fit there goes into an
+// attribute (appendTable).
+func tableByte(table int) byte {
+	if table >= 256 {
+		return tableCompat
 	}
-	if body[0] != afInet || binary.NativeEndian.Uint32(body[8:])&rtmFCloned != 0 || body[1] > 32 {
-		return false, nil
-	}
-	r := Route{
-		TOS: body[3], Table: int(body[4]), Protocol: body[5], Scope: body[6], Type: body[7],
-		Dst: netip.PrefixFrom(netip.IPv4Unspecified(), int(body[1])),
-	}
-	var hops []byte
-	bad := false
-	err = eachAttr(body[rtmsgLen:], func(kind uint16, v []byte) {
-		if kind == rtaMultipath {
-			hops = v
-			return
-		}
-		bad = !r.setAttr(kind, v) || bad
-	})
-	if err != nil || bad {
-		return false, errTruncated
-	}
-	r.Dst = r.Dst.Masked()
-	if hops == nil {
-		f(r)
-		return true, nil
-	}
-	return true, parseHops(r, hops, f)
+	return byte(table)
 }
 
-// setAttr sets what one attribute says; false if its size is wrong.
-func (r *Route) setAttr(kind uint16, v []byte) bool {
-	switch kind {
-	case rtaDst, rtaGateway, rtaPrefSrc, rtaOif, rtaPriority, rtaTable:
-	default:
-		return true
+func appendTable(b []byte, kind uint16, table int) []byte {
+	if table < 256 {
+		return b
 	}
-	if len(v) != 4 {
-		return false
-	}
-	n := binary.NativeEndian.Uint32(v)
-	addr := netip.AddrFrom4([4]byte(v))
-	switch kind {
-	case rtaDst:
-		r.Dst = netip.PrefixFrom(addr, r.Dst.Bits())
-	case rtaGateway:
-		r.Gateway = addr
-	case rtaPrefSrc:
-		r.Source = addr
-	case rtaOif:
-		r.LinkIndex = int(n)
-	case rtaPriority:
-		r.Metric = n
-	case rtaTable:
-		r.Table = int(n)
-	}
-	return true
+	return appendUint32(b, kind, uint32(table))
 }
 
-// parseHops decodes RTA_MULTIPATH: a struct rtnexthop with attributes per hop.
-func parseHops(r Route, b []byte, f func(Route)) error {
-	r.Multipath = true
-	for len(b) >= 8 {
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < 8 || n > len(b) {
-			return errTruncated
-		}
-		hop := r
-		hop.LinkIndex = int(int32(binary.NativeEndian.Uint32(b[4:])))
-		bad := false
-		err := eachAttr(b[8:n], func(kind uint16, v []byte) {
-			if kind == rtaGateway {
-				bad = !hop.setAttr(kind, v)
-			}
-		})
-		if err != nil || bad {
-			return errTruncated
-		}
-		f(hop)
-		b = b[min(align4(n), len(b)):]
-	}
-	return nil
-}
-
-// appendRoute appends one route request to b.
-func appendRoute(b []byte, kind, flags uint16, seq uint32, r Route) []byte {
-	start := len(b)
-	b = appendHeader(b, kind, flags, seq)
-	table := byte(TableMain)
-	if r.Table < 256 {
-		table = byte(r.Table)
-	}
-	b = append(b, afInet, byte(r.Dst.Bits()), 0, r.TOS, table, r.Protocol, r.Scope, r.Type, 0, 0, 0, 0)
-	b = appendAddr(b, rtaDst, r.Dst.Addr())
-	b = appendAddr(b, rtaGateway, r.Gateway)
-	b = appendAddr(b, rtaPrefSrc, r.Source)
-	if r.LinkIndex != 0 {
-		b = appendUint32(b, rtaOif, uint32(r.LinkIndex))
-	}
-	if r.Metric != 0 {
-		b = appendUint32(b, rtaPriority, r.Metric)
-	}
-	if r.Table >= 256 {
-		b = appendUint32(b, rtaTable, uint32(r.Table))
-	}
-	binary.NativeEndian.PutUint32(b[start:], uint32(len(b)-start))
-	return b
-}
-
-// appendDump appends a dump request for the main table's IPv4 routes, of one
-// protocol or of all (0). The kernel filters when strict checking is on.
-func appendDump(b []byte, seq uint32, protocol uint8) []byte {
-	start := len(b)
-	b = appendHeader(b, rtmGetRoute, flagRequest|flagDump, seq)
-	b = append(b, afInet, 0, 0, 0, TableMain, protocol, 0, 0, 0, 0, 0, 0)
+// setLength completes the message that begins at start.
+func setLength(b []byte, start int) []byte {
 	binary.NativeEndian.PutUint32(b[start:], uint32(len(b)-start))
 	return b
 }

@@ -26,6 +26,8 @@ func TestRouteMessageRoundTrip(t *testing.T) {
 		"default via 10.200.0.1 dev 2 proto 4",
 		"10.0.0.0/8 dev 7 scope 253 proto 2",
 		"10.1.2.3/32 type 6 table 1000 tos 16",
+		"10.100.0.0/16 via 10.200.0.2 dev 2 src 10.200.0.11 mtu 1400 advmss 1360",
+		"10.100.0.0/16 via 192.168.9.1 dev 2 onlink 1 advmss 1360 table 26624",
 	} {
 		want := parseRoutes(t, line)
 		got, err := decodeRoutes(appendRoute(nil, rtmNewRoute, 0, 1, want[0]))
@@ -98,13 +100,14 @@ func FuzzParseMessages(f *testing.F) {
 	} {
 		f.Add(appendRoute(nil, rtmNewRoute, flagReplace, 3, r))
 	}
-	f.Add(appendDump(nil, 1, OwnProtocol))
+	f.Add(appendRoute(nil, rtmNewRoute, 0, 3, Route{Dst: prefixes("10.0.0.0/8")[0], Table: ProbeTable, OnLink: true, MTU: 1400, AdvMSS: 1360}))
+	f.Add(appendDump(nil, 1, TableMain, OwnProtocol))
 	f.Add(appendMultipath())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = eachMessage(b, func(m message) bool {
 			_ = parseAck(m)
 			_, _ = parseRoute(m.body, func(r Route) {
-				if r.Multipath || r.LinkIndex < 0 || (r.Table < 256 && r.Table != int(byte(r.Table))) {
+				if r.Multipath || r.odd || r.LinkIndex < 0 || (r.Table < 256 && r.Table != int(byte(r.Table))) {
 					return
 				}
 				again, err := decodeRoutes(appendRoute(nil, rtmNewRoute, 0, 1, r))

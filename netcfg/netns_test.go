@@ -83,6 +83,14 @@ func vishRoute(link netlink.Link, dst, via string, protocol int) *netlink.Route 
 	}
 }
 
+// ipRule has somebody else (vishvananda/netlink) write a rule.
+func ipRule(r Rule, write func(*netlink.Rule) error) error {
+	mask := r.Mask
+	v := netlink.NewRule()
+	v.Family, v.Priority, v.Mark, v.Mask, v.Table, v.Protocol = netlink.FAMILY_V4, int(r.Priority), r.Mark, &mask, r.Table, r.Protocol
+	return write(v)
+}
+
 // ours is the route as PlanRoutes makes it.
 func ours(link netlink.Link, dst, via, src string) Route {
 	return Route{

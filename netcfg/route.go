@@ -1,14 +1,15 @@
 package netcfg
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 )
 
-// OwnProtocol is the rtm_protocol of every route that the Keeper installs: the
-// letter 'h'. A route with another protocol is foreign: reported, never touched.
+// OwnProtocol is the protocol of every route and rule that the Keeper installs: the
+// letter 'h'. What carries another protocol is foreign: reported, never touched.
 const OwnProtocol uint8 = 0x68
 
 // Numbers from linux/rtnetlink.h that callers meet in Route.
@@ -41,7 +42,7 @@ type Route struct {
 	// Multipath is set where the kernel's route has several hops, of which this
 	// is one. The Keeper installs none.
 	Multipath bool
-	// Table is TableMain for everything that this package plans.
+	// Table is TableMain, or a probe table (ProbeTable and the next ones).
 	Table int
 	// Metric is rtm priority: the lowest wins; 0 is the strongest.
 	Metric uint32
@@ -50,6 +51,9 @@ type Route struct {
 	OnLink bool
 	// MTU is RTAX_MTU in bytes, AdvMSS is RTAX_ADVMSS in bytes; 0: the link's.
 	MTU, AdvMSS uint32
+	// odd says that the kernel's route carries what has no field here (a locked
+	// MTU, a window, a nexthop object): it is not the one that these fields tell.
+	odd bool
 }
 
 // RouteID is what makes a route one of its kind in the kernel: no other of ours
@@ -63,22 +67,42 @@ type RouteID struct {
 // ID returns the route's identity.
 func (r Route) ID() RouteID { return RouteID{Dst: r.Dst, Table: r.Table, Metric: r.Metric} }
 
+// key is the identity as the kernel sees it.
+func (id RouteID) key() routeKey { return Route{Dst: id.Dst, Table: id.Table, Metric: id.Metric}.key() }
+
 // routeKey is what the kernel takes for the identity of a route: a second one
 // with the same key is refused (NLM_F_EXCL) or takes its place (NLM_F_REPLACE).
+// It is small, because a table of many routes is looked up by it.
 type routeKey struct {
-	dst    netip.Prefix
-	table  int
-	metric uint32
-	tos    uint8
+	addr          [4]byte
+	bits, tos     uint8
+	table, metric uint32
 }
 
 func (r Route) key() routeKey {
-	return routeKey{dst: r.Dst, table: r.Table, metric: r.Metric, tos: r.TOS}
+	k := r.place()
+	k.tos, k.metric = r.TOS, r.Metric
+	return k
 }
 
-// Own says whether the route carries OwnProtocol in the main table, so that the
-// Keeper may change or delete it.
-func (r Route) Own() bool { return r.Protocol == OwnProtocol && r.Table == TableMain }
+// place is the key of all routes for a destination in a table, whatever their
+// metric.
+func (r Route) place() routeKey {
+	k := routeKey{bits: uint8(r.Dst.Bits()), table: uint32(r.Table)}
+	if a := r.Dst.Addr(); a.Is4() {
+		k.addr = a.As4()
+	}
+	return k
+}
+
+// ownTable says whether the Keeper writes to the table.
+func ownTable(table int) bool { return table == TableMain || probeTable(table) }
+
+func probeTable(table int) bool { return table >= ProbeTable && table < ProbeTable+MaxVPNServers }
+
+// Own says whether the route carries OwnProtocol in a table that the Keeper writes
+// to. Whether it is the Keeper's is for its record to say (Desired.Former).
+func (r Route) Own() bool { return r.Protocol == OwnProtocol && ownTable(r.Table) }
 
 // IsDefault says whether the route is a unicast default route.
 func (r Route) IsDefault() bool {
@@ -106,26 +130,41 @@ func (r Route) String() string {
 	if r.Metric != 0 {
 		fmt.Fprintf(&b, " metric %d", r.Metric)
 	}
+	if r.Table != TableMain && r.Table != 0 {
+		fmt.Fprintf(&b, " table %d", r.Table)
+	}
+	r.writeExtras(&b)
 	return b.String()
 }
 
-func compareRoutes(a, b Route) int {
-	if c := a.Dst.Addr().Compare(b.Dst.Addr()); c != 0 {
-		return c
+func (r Route) writeExtras(b *strings.Builder) {
+	if r.OnLink {
+		b.WriteString(" onlink")
 	}
-	if c := a.Dst.Bits() - b.Dst.Bits(); c != 0 {
-		return c
+	if r.MTU != 0 {
+		fmt.Fprintf(b, " mtu %d", r.MTU)
 	}
-	if a.Metric != b.Metric {
-		if a.Metric < b.Metric {
-			return -1
-		}
-		return 1
+	if r.AdvMSS != 0 {
+		fmt.Fprintf(b, " advmss %d", r.AdvMSS)
 	}
-	return a.Gateway.Compare(b.Gateway)
+	if r.odd {
+		b.WriteString(" and more")
+	}
 }
 
+func compareRoutes(a, b Route) int {
+	return cmp.Or(
+		cmp.Compare(a.Table, b.Table),
+		a.Dst.Addr().Compare(b.Dst.Addr()), cmp.Compare(a.Dst.Bits(), b.Dst.Bits()),
+		cmp.Compare(a.Metric, b.Metric), a.Gateway.Compare(b.Gateway),
+	)
+}
+
+// sortRoutes sorts in place: the main table first, then by destination. Most lists
+// come sorted.
 func sortRoutes(rs []Route) []Route {
-	slices.SortStableFunc(rs, compareRoutes)
+	if !slices.IsSortedFunc(rs, compareRoutes) {
+		slices.SortStableFunc(rs, compareRoutes)
+	}
 	return rs
 }

@@ -60,6 +60,14 @@ func setRouteWord(t *testing.T, r *Route, key, value string) {
 		r.Type = uint8(n)
 	case "tos":
 		r.TOS = uint8(n)
+	case "mtu":
+		r.MTU = uint32(n)
+	case "advmss":
+		r.AdvMSS = uint32(n)
+	case "onlink":
+		r.OnLink = n != 0
+	case "odd":
+		r.odd = n != 0
 	default:
 		t.Fatalf("unknown word %q", key)
 	}

@@ -1,0 +1,150 @@
+package netcfg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// readBackAtOnce is up to how many routes Set reads back before it returns. More
+// take longer to read than to write: their reading back follows.
+const readBackAtOnce = 1000
+
+// Set makes desired what to hold: what is new or changed is written first, then
+// what is no longer wanted is deleted. It is idempotent, safe for concurrent use,
+// and waits until the Keeper is ready or ctx ends. What was achieved is returned
+// with an error too: what could be installed is, and the rest is tried again on
+// every change of links, addresses, routes and rules.
+func (k *Keeper) Set(ctx context.Context, desired Desired) (Achieved, error) {
+	if err := errors.Join(checkWanted(desired.Routes), checkRules(desired.Rules)); err != nil {
+		return Achieved{}, err
+	}
+	select {
+	case <-k.ready:
+	default:
+		select {
+		case <-k.ready:
+		case <-k.done:
+			return Achieved{}, errors.New("cannot set routes: the route keeper has stopped")
+		case <-ctx.Done():
+			return Achieved{}, fmt.Errorf("cannot set routes: the route keeper is not ready: %w", ctx.Err())
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.req == nil {
+		return Achieved{}, errors.New("cannot set routes: the route keeper has stopped")
+	}
+	return k.set(desired)
+}
+
+// checkWanted refuses what the Keeper could not own or tell apart.
+func checkWanted(want []Route) error {
+	keys := make(map[routeKey]bool, len(want))
+	for _, r := range want {
+		if why := unfit(r); why != "" {
+			return fmt.Errorf("cannot set route %s: %s", r, why)
+		}
+		if keys[r.key()] {
+			return fmt.Errorf("cannot set route %s: wanted twice", r)
+		}
+		keys[r.key()] = true
+	}
+	return nil
+}
+
+// unfit says why the kernel's route would never be the wanted one, or never ours.
+func unfit(r Route) string {
+	switch {
+	case !r.Own():
+		return fmt.Sprintf("not protocol %d in the main table or a probe table", OwnProtocol)
+	case !r.Dst.IsValid() || !r.Dst.Addr().Is4() || r.Dst != r.Dst.Masked():
+		return "destination is no masked IPv4 prefix"
+	case r.Multipath || r.LinkIndex <= 0:
+		return "it needs exactly one outgoing link"
+	case r.Gateway.IsValid() && !r.Gateway.Is4(), r.Source.IsValid() && !r.Source.Is4():
+		return "gateway and source must be IPv4"
+	case r.TOS != 0:
+		return "it must not depend on the type of service"
+	case r.OnLink && !r.Gateway.IsValid():
+		return "onlink needs a gateway"
+	case r.MTU > maxMTU || r.AdvMSS > maxAdvMSS:
+		return fmt.Sprintf("its MTU may be %d at most, its advertised MSS %d", maxMTU, maxAdvMSS)
+	}
+	return ""
+}
+
+func (k *Keeper) set(desired Desired) (Achieved, error) {
+	grown := k.adopt(desired)
+	var done Achieved
+	var failures []error
+	if c := k.diff(); !c.Empty() || grown {
+		done, failures = k.apply(k.req, c)
+		if len(failures) > 0 || k.restless() {
+			k.checkLater(time.Now().Add(retryAfter), false, CauseResync)
+		}
+		if err := k.readBack(); err != nil {
+			k.checkLater(time.Now(), true, CauseResync)
+			return done, err
+		}
+	}
+	done.Routes, done.Missing, done.Foreign = k.installed(), k.missingList(), k.foreignList()
+	done.Unrecorded, done.Rules = k.unrecorded(), k.ruleLists()
+	for _, m := range done.Missing {
+		failures = append(failures, m.Err)
+	}
+	for _, m := range done.Rules.Missing {
+		failures = append(failures, m.Err)
+	}
+	return done, errors.Join(failures...)
+}
+
+// adopt takes over what is wanted, and says whether the kernel may hold something
+// about it that was not looked at yet.
+func (m *model) adopt(desired Desired) (grown bool) {
+	grown = !m.managing
+	m.managing = true
+	for key := range m.want {
+		m.former[key] = true
+	}
+	for _, id := range desired.Former {
+		m.former[id.key()] = true
+	}
+	old := m.places
+	m.wanted = slices.Clone(desired.Routes)
+	m.want = make(map[routeKey]Route, len(m.wanted))
+	m.places = make(map[routeKey]bool, len(m.wanted))
+	m.gateways = make(map[netip.Addr]bool)
+	for _, r := range m.wanted {
+		m.want[r.key()], m.places[r.place()], m.tables[r.Table] = r, true, true
+		if r.Gateway.IsValid() {
+			m.gateways[r.Gateway] = true
+		}
+		grown = grown || !old[r.place()]
+	}
+	m.wantRules = sortRules(slices.Clone(desired.Rules))
+	maps.DeleteFunc(m.foreign, func(r Route, _ bool) bool { return !m.places[r.place()] })
+	maps.DeleteFunc(m.missing, func(key routeKey, _ error) bool { _, ok := m.want[key]; return !ok })
+	maps.DeleteFunc(m.missingRules, func(r Rule, _ error) bool { return !slices.Contains(m.wantRules, r) })
+	maps.DeleteFunc(m.damping, func(i item, _ damper) bool { return !m.wants(i) })
+	return grown
+}
+
+// readBack is what makes "achieved" a fact, and finds foreign routes.
+func (k *Keeper) readBack() error {
+	if len(k.want) > readBackAtOnce {
+		k.checkLater(time.Now(), true, CauseResync)
+		return nil
+	}
+	if err := k.scan(true); err != nil {
+		return err
+	}
+	if len(k.missing) == 0 && !k.settled() {
+		k.checkLater(time.Now(), true, CauseDeleted)
+	}
+	return nil
+}
