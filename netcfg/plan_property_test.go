@@ -97,22 +97,17 @@ func drawWorld(t *rapid.T) world {
 	return w
 }
 
-// after is the main table once the plan is in the kernel, as Diff writes it.
-func (w world) after(plan Plan) fakeTable {
-	inMain := func(r Route) bool { return r.Table == TableMain }
-	table := fakeTable(slices.Clone(w.inv.Routes))
-	want := slices.DeleteFunc(slices.Clone(plan.Routes), func(r Route) bool { return !inMain(r) })
-	add, replace, del := Diff(want, table)
-	for _, r := range add {
-		table.add(r)
+// after is the main table once the plan is in the kernel, as Diff writes it; all
+// that carries our protocol there was ours before.
+func (w world) after(plan Plan) []Route {
+	kernel := &modelKernel{routes: slices.Clone(w.inv.Routes), refuse: func() bool { return false }, look: func() {}}
+	desired := Desired{Routes: slices.DeleteFunc(slices.Clone(plan.Routes), func(r Route) bool { return r.Table != TableMain })}
+	for _, r := range w.inv.Routes {
+		desired.Former = append(desired.Former, r.ID())
 	}
-	for _, r := range replace {
-		table.replace(r)
-	}
-	for _, r := range del {
-		table.del(r)
-	}
-	return table
+	m := newModel()
+	m.apply(kernel, Diff(desired, kernel.routes, nil))
+	return kernel.routes
 }
 
 func TestPlanNeverLocksAHostOut(t *testing.T) {
