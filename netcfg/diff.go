@@ -93,14 +93,15 @@ func diffRoutes(list []Route, want map[routeKey]Route, former map[routeKey]bool,
 
 // twins are the routes beside the wanted one under its key. Where none is as
 // wanted, one of them is replaced first: which one is the kernel's choice, so the
-// rest goes when it is known.
+// rest goes when it is known. An odd one stays: a request for what is known of it
+// could hit the wanted one as well.
 func twins(w, first Route, have routeSet) []Route {
 	if len(have.more) == 0 || !have.has(w) {
 		return nil
 	}
 	var extra []Route
 	for _, r := range append([]Route{first}, have.more[w.key()]...) {
-		if r != w {
+		if r != w && !r.odd {
 			extra = append(extra, r)
 		}
 	}
