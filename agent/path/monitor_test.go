@@ -14,46 +14,29 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestJudge(t *testing.T) {
-	t.Parallel()
-	api := func(ok bool) Result { return Result{Target: "10.100.0.10:443", Method: MethodTCP, API: true, OK: ok} }
-	other := func(ok bool) Result { return Result{Target: "10.100.0.1", Method: MethodICMP, OK: ok} }
-	off := Result{Target: "10.100.0.1", Method: MethodICMP, Unavailable: true}
-	for name, tc := range map[string]struct {
-		results []Result
-		want    Verdict
-	}{
-		"nothing":                          {nil, Unknown},
-		"only ICMP, which is off":          {[]Result{off}, Unknown},
-		"API answers":                      {[]Result{api(true)}, Healthy},
-		"API answers, gateway does not":    {[]Result{api(true), other(false)}, Healthy},
-		"API answers, ICMP is off":         {[]Result{api(true), off}, Healthy},
-		"no API, a target answers":         {[]Result{other(false), other(true)}, Healthy},
-		"API dead, gateway answers":        {[]Result{api(false), other(true)}, APIUnreachable},
-		"one of two API addresses":         {[]Result{api(true), api(false)}, APIUnreachable},
-		"all dead":                         {[]Result{api(false), other(false)}, Unreachable},
-		"API dead, ICMP is off":            {[]Result{api(false), off}, Unreachable},
-		"no API, nothing answers":          {[]Result{other(false)}, Unreachable},
-		"the name of the API is not known": {[]Result{{API: true, Error: "x"}, other(true)}, NameUnresolved},
-	} {
-		if got := judge(tc.results); got != tc.want {
-			t.Errorf("%s: %v, want %v", name, got, tc.want)
-		}
-	}
-}
-
 // world is a network whose answers a test sets.
 type world struct {
-	mu     sync.Mutex
-	dead   bool
-	probes int
+	mu          sync.Mutex
+	dead        bool
+	deadMarks   map[uint32]bool
+	mtu         int
+	certificate Certificate
+	tls         error
+
+	probes, sized, handshakes int
 }
 
-func (w *world) answer() error {
+func newWorld() *world { return &world{mtu: 9000, deadMarks: map[uint32]bool{}} }
+
+// answer counts probes of the plan's own way and of VPN servers; those without a
+// NIC are of suspects.
+func (w *world) answer(way Way) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.probes++
-	if w.dead {
+	if way.NIC != "" {
+		w.probes++
+	}
+	if w.dead || w.deadMarks[way.Mark] {
 		return errors.New("no answer")
 	}
 	return nil
@@ -74,8 +57,26 @@ func (w *world) count() int {
 
 func (w *world) prober() Prober {
 	return Prober{
-		TCP:  func(context.Context, Plan, netip.AddrPort) error { return w.answer() },
-		ICMP: func(context.Context, Plan, netip.Addr) error { return w.answer() },
+		TCP:  func(_ context.Context, way Way, _ netip.AddrPort) error { return w.answer(way) },
+		ICMP: func(_ context.Context, way Way, _ netip.Addr) error { return w.answer(way) },
+		Sized: func(_ context.Context, _ Way, _ netip.Addr, size int) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.sized++
+			if size > w.mtu {
+				return context.DeadlineExceeded
+			}
+			return nil
+		},
+		TLS: func(context.Context, Way, netip.AddrPort, string, int) (Certificate, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.handshakes++
+			return w.certificate, w.tls
+		},
+		Neighbour: func(context.Context, netip.Addr) Presence { return PresenceUnknown },
+		Filtered:  func() (uint64, error) { return 0, nil },
+		Strict:    func(string, []netip.Addr) ([]string, error) { return nil, nil },
 		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 			if host == "gone.example" {
 				return nil, errors.New("no such host")
@@ -92,8 +93,8 @@ func plan() Plan {
 	}
 }
 
-// watch runs a monitor by the fake clock.
-func watch(t *testing.T, w *world, test func(m *Monitor)) {
+// observing runs a monitor by the fake clock.
+func observing(t *testing.T, w *world, test func(m *Monitor)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMonitor(w.prober(), func() {})
@@ -111,8 +112,8 @@ func watch(t *testing.T, w *world, test func(m *Monitor)) {
 
 func TestFailureCountsWhenSeenTwice(t *testing.T) {
 	t.Parallel()
-	w := &world{}
-	watch(t, w, func(m *Monitor) {
+	w := newWorld()
+	observing(t, w, func(m *Monitor) {
 		m.Set(plan())
 		synctest.Wait()
 		if r := m.Report(); r.Verdict != Healthy || len(r.Results) != 2 || !r.Results[0].API {
@@ -140,8 +141,8 @@ func TestFailureCountsWhenSeenTwice(t *testing.T) {
 
 func TestChangeOfRoutesProbesAtOnce(t *testing.T) {
 	t.Parallel()
-	w := &world{}
-	watch(t, w, func(m *Monitor) {
+	w := newWorld()
+	observing(t, w, func(m *Monitor) {
 		m.Set(plan())
 		first := w.count()
 		m.Set(plan()) // the same: nothing to do
@@ -169,8 +170,8 @@ func TestChangeOfRoutesProbesAtOnce(t *testing.T) {
 // the next one, neither while it is probed nor when its first round fails.
 func TestVerdictIsOfItsPlan(t *testing.T) {
 	t.Parallel()
-	w := &world{}
-	watch(t, w, func(m *Monitor) {
+	w := newWorld()
+	observing(t, w, func(m *Monitor) {
 		m.Set(plan())
 		synctest.Wait()
 		if r := m.Report(); r.Verdict != Healthy {
@@ -199,8 +200,8 @@ func TestVerdictIsOfItsPlan(t *testing.T) {
 
 func TestNamesAreResolvedToEveryAddress(t *testing.T) {
 	t.Parallel()
-	w := &world{}
-	watch(t, w, func(m *Monitor) {
+	w := newWorld()
+	observing(t, w, func(m *Monitor) {
 		p := plan()
 		p.APIEndpoint = "api.example:443"
 		m.Set(p)

@@ -33,7 +33,8 @@ type Plan struct {
 	// where the network's gateway routes the VPC.
 	Servers []netcfg.ServerPath
 	Active  netip.Addr
-	// VPCCIDRs tell an address of the VPC from a public one.
+	// VPCCIDRs tell an address of the VPC from a public one; none: every target is
+	// taken to be in the VPC.
 	VPCCIDRs []netip.Prefix
 	// Access is which answer the API endpoint's name is to have.
 	Access Access
@@ -52,7 +53,7 @@ type Plan struct {
 }
 
 // Link is what the nic stage knows of the NIC; where none could be selected, of
-// the one that is meant.
+// the one that is meant. The zero Link says nothing: nothing is judged by it.
 type Link struct {
 	// Name of the link; empty: no such link.
 	Name string
@@ -77,163 +78,36 @@ const (
 	AccessPublic
 )
 
-// Segment is the part of the way to the VPC that is broken.
-type Segment string
-
-// Segments, from the host outwards.
-const (
-	SegmentNone     Segment = ""
-	SegmentLink     Segment = "link"
-	SegmentAddress  Segment = "address"
-	SegmentGateway  Segment = "gateway"
-	SegmentInternet Segment = "internet"
-	SegmentDNS      Segment = "DNS"
-	SegmentProxy    Segment = "proxy"
-	SegmentServer   Segment = "VPN server"
-	SegmentTunnel   Segment = "tunnel"
-	SegmentAPI      Segment = "API port"
-	SegmentMTU      Segment = "MTU"
-	SegmentRPFilter Segment = "reverse-path filter"
-	SegmentClock    Segment = "clock"
-)
-
-// MTU is what is known of the largest packet that the path to the VPC carries.
-type MTU struct {
-	// Path is the path MTU in bytes; 0: not known (nothing in the VPC answers ICMP).
-	Path int
-	// BlackHole says that larger packets vanish without an ICMP error, so that the
-	// kernel cannot find out by itself.
-	BlackHole bool
-	// Target answered; At is when.
-	Target netip.Addr
-	At     time.Time
-}
-
-// ServerReport is how one VPN server did.
-type ServerReport struct {
-	Server netip.Addr
-	// OK says whether something in the VPC answered through it, or where nothing is
-	// given to probe whether it answered itself.
-	OK bool
-	// Error says why not; empty with OK.
-	Error string
-	// RTT of the answer; Since is when OK last changed; At is the last probe.
-	RTT   time.Duration
-	Since time.Time
-	At    time.Time
-}
-
 // Equal says whether two plans ask for the same.
 func (p Plan) Equal(o Plan) bool {
-	return p.sameWay(o) && p.Interval == o.Interval
+	return p.sameWay(o) && p.Interval == o.Interval && p.Link == o.Link && p.Gateway == o.Gateway &&
+		slices.Equal(p.Servers, o.Servers) && slices.Equal(p.VPCCIDRs, o.VPCCIDRs) && p.Access == o.Access &&
+		slices.Equal(p.Internet, o.Internet) && p.Proxy == o.Proxy &&
+		p.RouteMTU == o.RouteMTU && p.MTUFixed == o.MTUFixed && p.Hurry == o.Hurry
 }
 
-// sameWay says whether two plans probe the same targets by the same way.
+// sameWay says whether two plans probe the same targets by the same way, so that
+// what one found holds for the other.
 func (p Plan) sameWay(o Plan) bool {
 	return p.NIC == o.NIC && p.Source == o.Source && p.APIEndpoint == o.APIEndpoint &&
-		p.Routes == o.Routes && slices.Equal(p.Targets, o.Targets)
+		p.Routes == o.Routes && p.Active == o.Active && slices.Equal(p.Targets, o.Targets)
 }
 
-func (p Plan) empty() bool {
+// sameTunnel says whether the path MTU of one plan's way holds for the other until
+// it is measured again: other routes by the same server do not change it.
+func (p Plan) sameTunnel(o Plan) bool {
+	return p.NIC == o.NIC && p.Source == o.Source && p.Active == o.Active && p.Link.MTU == o.Link.MTU
+}
+
+// idle says that the plan gives nothing to probe.
+func (p Plan) idle() bool {
 	return p.NIC == "" || !p.Source.IsValid() || p.APIEndpoint == "" && len(p.Targets) == 0
 }
 
-// Methods of a Result.
-const (
-	MethodTCP  = "tcp"
-	MethodICMP = "icmp"
-)
+// way is the one that the host's own traffic to the VPC takes.
+func (p Plan) way() Way { return Way{NIC: p.NIC, Source: p.Source} }
 
-// Result is one probe's outcome.
-type Result struct {
-	// Target is what was probed: address:port for TCP, an address for ICMP.
-	Target string
-	// Method is MethodTCP or MethodICMP.
-	Method string
-	// API marks the addresses of the API endpoint.
-	API bool
-	// OK says whether the target answered; a refused TCP connection is no answer.
-	OK bool
-	// Unavailable says that this host cannot probe so, which says nothing about
-	// the path.
-	Unavailable bool
-	// RTT is the time to the answer.
-	RTT time.Duration
-	// Error says why there was none; empty with OK.
-	Error string
-	// At is when the probe began.
-	At time.Time
-}
-
-// Verdict is what the results say together.
-type Verdict int
-
-// Verdicts.
-const (
-	// Unknown: nothing was probed yet, or nothing can be.
-	Unknown Verdict = iota
-	// Healthy: the API endpoint answers, or where none is given a target.
-	Healthy
-	// APIUnreachable: an address of the API endpoint does not answer while another
-	// address of it or a target does.
-	APIUnreachable
-	// Unreachable: nothing answers.
-	Unreachable
-	// NameUnresolved: the API endpoint's name has no address.
-	NameUnresolved
-)
-
-// Report is the state of the path.
-type Report struct {
-	// Plan is what was probed.
-	Plan Plan
-	// Results of the last round, the API endpoint's first.
-	Results []Result
-	// Verdict holds since Since; a failure counts once it was seen twice.
-	Verdict Verdict
-	Since   time.Time
-	// Segment is what is broken, and Message says so in a sentence that names the
-	// next action; both are empty while Healthy or Unknown.
-	Segment Segment
-	Message string
-	// MTU of the path.
-	MTU MTU
-	// Servers are the plan's, in its order.
-	Servers []ServerReport
-	// Round counts the rounds of this plan that have ended.
-	Round uint64
-}
-
-// judge gives the verdict on one round.
-func judge(results []Result) Verdict {
-	api, apiOK, other, otherOK := 0, 0, 0, 0
-	for _, r := range results {
-		switch {
-		case r.Unavailable:
-		case r.API && r.Target == "":
-			return NameUnresolved
-		case r.API:
-			api++
-			apiOK += count(r.OK)
-		default:
-			other++
-			otherOK += count(r.OK)
-		}
-	}
-	switch {
-	case api == 0 && other == 0:
-		return Unknown
-	case api > 0 && apiOK == api, api == 0 && otherOK > 0:
-		return Healthy
-	case apiOK > 0 || otherOK > 0:
-		return APIUnreachable
-	}
-	return Unreachable
-}
-
-func count(ok bool) int {
-	if ok {
-		return 1
-	}
-	return 0
+// inVPC says whether an address is one of the VPC's.
+func (p Plan) inVPC(addr netip.Addr) bool {
+	return len(p.VPCCIDRs) == 0 || slices.ContainsFunc(p.VPCCIDRs, func(c netip.Prefix) bool { return c.Contains(addr) })
 }

@@ -35,14 +35,16 @@ func inNamespace(t *testing.T, pingRange string) {
 	}
 }
 
-func loopback() Plan { return Plan{NIC: "lo", Source: netip.MustParseAddr("127.0.0.1")} }
+func loopback() Way { return Way{NIC: "lo", Source: netip.MustParseAddr("127.0.0.1")} }
 
 func TestEcho(t *testing.T) {
 	inNamespace(t, "0 2147483647")
 	if err := echo(t.Context(), loopback(), netip.MustParseAddr("127.0.0.2")); err != nil {
 		t.Errorf("the loopback does not answer: %v", err)
 	}
-	unreachable := echo(t.Context(), loopback(), netip.MustParseAddr("10.1.1.1"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	unreachable := echo(ctx, loopback(), netip.MustParseAddr("10.1.1.1"))
 	if unreachable == nil || errors.Is(unreachable, errNoPing) {
 		t.Errorf("an address without a route: %v", unreachable)
 	}
