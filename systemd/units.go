@@ -55,6 +55,17 @@ func (u *Units) Version() (string, error) {
 	return strings.Trim(text, `"`), nil
 }
 
+// OfProcess returns the unit that a process belongs to; an error where it has
+// ended. systemd answers for processes of other users too, which /proc hides from a
+// service with ProtectProc=invisible.
+func (u *Units) OfProcess(ctx context.Context, pid uint32) (string, error) {
+	name, err := u.conn.GetUnitNameByPID(ctx, pid)
+	if err != nil {
+		return "", fmt.Errorf("cannot find the unit of process %d: %w", pid, err)
+	}
+	return name, nil
+}
+
 // States returns the state of each named unit, in the order asked. A unit that
 // does not exist has Load "not-found".
 func (u *Units) States(ctx context.Context, names ...string) ([]UnitState, error) {

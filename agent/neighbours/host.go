@@ -20,11 +20,13 @@ type Host struct {
 	// Version returns systemd's version as it writes it itself, for example
 	// "252.39-1~deb12u2".
 	Version func(ctx context.Context) (string, error)
+	// UnitOf returns the unit of a process; an error where there is none.
+	UnitOf func(ctx context.Context, pid uint32) (string, error)
 }
 
 // Local is this host.
 func Local() Host {
-	return Host{Root: "/", Units: localUnits, Version: localVersion}
+	return Host{Root: "/", Units: localUnits, Version: localVersion, UnitOf: localUnitOf}
 }
 
 func localUnits(ctx context.Context, names ...string) ([]systemd.UnitState, error) {
@@ -43,6 +45,15 @@ func localVersion(ctx context.Context) (string, error) {
 	}
 	defer units.Close()
 	return units.Version()
+}
+
+func localUnitOf(ctx context.Context, pid uint32) (string, error) {
+	units, err := systemd.OpenUnits(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer units.Close()
+	return units.OfProcess(ctx, pid)
 }
 
 func (h Host) path(name string) string { return filepath.Join(h.Root, name) }
