@@ -16,6 +16,7 @@ import (
 // dhcpNeighbour is the check of a host whose address in the LAN comes by DHCP.
 func (w *world) dhcpNeighbour() {
 	w.renewed()
+	w.survivesRestarts()
 	w.renumbered(w.replug)
 	w.leaseLost()
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os/exec"
 	"strings"
 	"time"
 )
@@ -19,8 +20,10 @@ func (w *world) asksNetworkd(suite string) {
 	w.t.Helper()
 	w.canary(true)
 	w.networkdTakesRules("before host-setup")
+	w.shows("networkd", "disturbs", 0)
 
 	w.hostSetup("write", "networkd")
+	w.shows("networkd", "fine", 0)
 	w.hostSetup("none", "networkd")
 	w.onHost("sh", "-c", "systemctl restart systemd-networkd && "+waitOnline)
 	w.canary(true)
@@ -63,6 +66,30 @@ func (w *world) hostSetup(action string, args ...string) {
 		w.t.Errorf("host-setup %s: %s, want %s", strings.Join(args, " "), out, action)
 	}
 	w.t.Logf("host-setup %s: %s %q", strings.Join(args, " "), change.Action, change.Notes)
+}
+
+// shows wants host-setup's verdict on a neighbour, and its exit code.
+func (w *world) shows(id, verdict string, code int) {
+	w.t.Helper()
+	out, err := w.machine.Host.Exec(w.ctx, "hybrid-agent", "host-setup", "-o", "json")
+	var exit *exec.ExitError
+	if got := map[bool]int{true: 0, false: -1}[err == nil]; got != code && (!errors.As(err, &exit) || exit.ExitCode() != code) {
+		w.t.Errorf("host-setup ended with %v, want exit code %d", err, code)
+	}
+	var list struct {
+		Neighbours []struct{ ID, Verdict, Evidence string }
+	}
+	w.must(json.Unmarshal([]byte(out), &list))
+	for _, n := range list.Neighbours {
+		if n.ID == id {
+			w.t.Logf("%s %s: %s", n.ID, n.Verdict, n.Evidence)
+			if n.Verdict != verdict {
+				w.t.Errorf("%s is %s, want %s", id, n.Verdict, verdict)
+			}
+			return
+		}
+	}
+	w.t.Errorf("host-setup does not show %s: %s", id, out)
 }
 
 // canary adds the rule, or wants it to be still there.

@@ -38,5 +38,27 @@ func (w *world) nmNeighbour() {
 		{"link down and up", "ip link set lan0 down && ip link set lan0 up", false},
 		{"networking off and on", "nmcli networking off && nmcli networking on", false},
 	}, nmOnline)
+	w.cloudSetup()
 	w.renumbered(func() { w.onHost("nmcli", "connection", "up", "lan0") })
+}
+
+// cloudSetup enables a timer of nm-cloud-setup's name, which Debian does not pack: host-setup tells that it has to go.
+func (w *world) cloudSetup() {
+	w.t.Helper()
+	w.shows("networkmanager", "disturbs", 0)
+	for unit, text := range map[string]string{
+		"nm-cloud-setup.service": "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+		"nm-cloud-setup.timer":   "[Timer]\nOnBootSec=1h\n[Install]\nWantedBy=timers.target\n",
+	} {
+		w.must(w.machine.WriteFile("etc/systemd/system/"+unit, []byte(text), 0o644))
+	}
+	w.shows("nm-cloud-setup", "absent", 0)
+	w.onHost("systemctl", "daemon-reload")
+	w.onHost("systemctl", "enable", "nm-cloud-setup.timer")
+	w.shows("nm-cloud-setup", "conflicts", 1)
+	w.onHost("systemctl", "disable", "nm-cloud-setup.timer")
+	w.onHost("systemctl", "start", "nm-cloud-setup.timer")
+	w.shows("nm-cloud-setup", "conflicts", 1)
+	w.onHost("systemctl", "stop", "nm-cloud-setup.timer")
+	w.shows("nm-cloud-setup", "absent", 0)
 }
