@@ -94,16 +94,24 @@ func (s *survey) compareAddresses(l Link, a, b address) int {
 	return cmp.Or(first, cmp.Compare(a.place, b.place), cmp.Compare(a.class, b.class), last)
 }
 
+// passedOver names the addresses that are less fit than the chosen one, with why.
 func passedOver(rest []address, than addressClass) string {
-	var parts []string
+	var single, deprecated []netip.Prefix
 	for _, a := range rest {
 		switch {
-		case a.class <= than || len(parts) == listed:
+		case a.class <= than:
 		case a.class == classSingle:
-			parts = append(parts, a.prefix.String()+" (a single address)")
+			single = append(single, a.prefix)
 		default:
-			parts = append(parts, a.prefix.String()+" (deprecated)")
+			deprecated = append(deprecated, a.prefix)
 		}
+	}
+	var parts []string
+	if len(single) > 0 {
+		parts = append(parts, joinPrefixes(single)+" (no subnet)")
+	}
+	if len(deprecated) > 0 {
+		parts = append(parts, joinPrefixes(deprecated)+" (deprecated)")
 	}
 	return strings.Join(parts, ", ")
 }

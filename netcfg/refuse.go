@@ -36,7 +36,7 @@ func (s *survey) refuseHeld(cands []Candidate) *SelectionError {
 	if i := slices.IndexFunc(cands, s.isSticky); i >= 0 && cands[i].Accepted {
 		c := &cands[i]
 		c.Accepted, c.NodeIP, c.Reasons = false, netip.Addr{}, nil
-		c.reject(NICNoAddress, "has only %s, a single address, which may be a virtual one", c.prefix)
+		c.reject(NICNoAddress, "has only %s, which has no subnet and may be a virtual address", c.prefix)
 		slices.SortStableFunc(cands, compareCandidates)
 	}
 	m := s.former(cands)

@@ -108,6 +108,11 @@ func (source) NICs() []*agentv1.NIC {
 // serve answers with a status on a socket.
 func serve(t *testing.T, status *localv1.Status) string {
 	t.Helper()
+	return serveSource(t, source{status})
+}
+
+func serveSource(t *testing.T, from local.Source) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "agent.sock")
 	listener, err := local.Listen(t.Context(), path)
 	if err != nil {
@@ -115,7 +120,7 @@ func serve(t *testing.T, status *localv1.Status) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	server := local.NewServer(zaptest.NewLogger(t), listener, source{status})
+	server := local.NewServer(zaptest.NewLogger(t), listener, from)
 	go func() { done <- server.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return path

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,9 +17,11 @@ func newNICs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "nics",
 		Short: "Show every network interface and why it can be chosen or not",
-		Long: `Show every network interface and why it can be chosen or not. Where the daemon
-does not answer, the interfaces are read from the kernel and judged as for NIC
-"auto" without an assignment.
+		Long: `Show every network interface and why it can be chosen or not. CHOICE is
+"selected", "possible" (it could be used; name it for the host to have it) or
+"no"; 'hybridctl get nics' shows the same on the plane. Where the daemon does
+not answer, the interfaces are read from the kernel and judged as for NIC "auto"
+without an assignment.
 
 Exit codes: 0 shown, 1 failed, 2 wrong usage.`,
 		Args: cobra.NoArgs,
@@ -29,7 +29,7 @@ Exit codes: 0 shown, 1 failed, 2 wrong usage.`,
 			if err := checkFormat(format); err != nil {
 				return err
 			}
-			nics, err := listNICs(cmd, socket)
+			nics, asked, err := listNICs(cmd, socket)
 			if err != nil {
 				return &exitError{exitUnhealthy, err}
 			}
@@ -37,6 +37,9 @@ Exit codes: 0 shown, 1 failed, 2 wrong usage.`,
 				return printMessage(cmd.OutOrStdout(), format, &localv1.ListNICsResponse{Nics: nics})
 			}
 			writeNICs(cmd.OutOrStdout(), newPainter(cmd.OutOrStdout()), nics)
+			if asked && !slices.ContainsFunc(nics, (*agentv1.NIC).GetSelected) {
+				cmd.PrintErrf("hybrid-agent: no NIC is selected; 'hybrid-agent status' says why, at NICSelected\n")
+			}
 			return nil
 		},
 	}
@@ -45,43 +48,19 @@ Exit codes: 0 shown, 1 failed, 2 wrong usage.`,
 	return cmd
 }
 
-// listNICs asks the daemon, which knows the assignment, or else the kernel.
-func listNICs(cmd *cobra.Command, socket string) ([]*agentv1.NIC, error) {
+// listNICs asks the daemon, which knows the assignment, or else the kernel; asked
+// says which of them.
+func listNICs(cmd *cobra.Command, socket string) (nics []*agentv1.NIC, asked bool, err error) {
 	answer, err := ask(cmd.Context(), socket, func(ctx context.Context, c localv1.LocalServiceClient) (*localv1.ListNICsResponse, error) {
 		return c.ListNICs(ctx, &localv1.ListNICsRequest{})
 	})
 	if err == nil {
-		return answer.GetNics(), nil
+		return answer.GetNics(), true, nil
 	}
 	cmd.PrintErrf("hybrid-agent: the daemon does not answer; judged without an assignment\n")
 	nics, readErr := agent.ReadNICs(cmd.Context())
 	if readErr != nil {
-		return nil, errors.Join(err, readErr)
+		return nil, false, errors.Join(err, readErr)
 	}
-	return nics, nil
-}
-
-func writeNICs(w io.Writer, p painter, nics []*agentv1.NIC) {
-	const row = "%-15s %-8s %-9s %s\n"
-	_, _ = fmt.Fprintf(w, row, "NIC", "KIND", "VERDICT ", "ADDRESSES")
-	for _, n := range nics {
-		verdict := p.dim(fmt.Sprintf("%-9s", "no"))
-		switch {
-		case n.GetSelected():
-			verdict = p.good(fmt.Sprintf("%-9s", "selected"))
-		case n.GetCandidate():
-			verdict = fmt.Sprintf("%-9s", "possible")
-		}
-		_, _ = fmt.Fprintf(w, row, n.GetName(), n.GetKind(), verdict, or(strings.Join(n.GetAddresses(), ", "), "-"))
-		details := n.GetReasons()
-		if n.GetMac() != "" {
-			details = append([]string{n.GetMac()}, details...)
-		}
-		if len(n.GetAltnames()) > 0 {
-			details = append(details, "also named "+strings.Join(n.GetAltnames(), ", "))
-		}
-		for _, line := range wrap(strings.Join(details, "; "), width-2) {
-			_, _ = fmt.Fprintf(w, "  %s\n", p.dim(line))
-		}
-	}
+	return nics, false, nil
 }

@@ -45,16 +45,16 @@ type table struct {
 	rows []row
 }
 
-// row is one row, and a text that is written below it, indented.
+// row is one row, and paragraphs that are written below it, indented.
 type row struct {
 	cells []cell
-	note  string
+	notes []string
 }
 
 func (t *table) add(cells ...cell) { t.rows = append(t.rows, row{cells: cells}) }
 
-// note puts a text below the row that was added last.
-func (t *table) note(text string) { t.rows[len(t.rows)-1].note = text }
+// note puts paragraphs below the row that was added last.
+func (t *table) note(texts ...string) { t.rows[len(t.rows)-1].notes = texts }
 
 func (t *table) write(w io.Writer) {
 	width, colour := t.widths(), coloured(w)
@@ -64,8 +64,10 @@ func (t *table) write(w io.Writer) {
 	}
 	for _, r := range append([]row{{cells: head}}, t.rows...) {
 		writeRow(w, r.cells, width, colour)
-		for _, line := range wrap(r.note, screen-gap) {
-			fmt.Fprintf(w, "%*s%s\n", gap, "", line)
+		for _, note := range r.notes {
+			for _, line := range wrap(note, screen-gap) {
+				fmt.Fprintf(w, "%*s%s\n", gap, "", line)
+			}
 		}
 	}
 }

@@ -138,27 +138,3 @@ func tokenRow(t *table, r *planev1.Resource, now time.Time) {
 	t.add(text(r.GetMetadata().GetName()), state, text(fmt.Sprintf("%d/%d", s.GetUsed(), spec.GetUses())),
 		text(spec.GetExpiresAt().AsTime().UTC().Format(time.RFC3339)))
 }
-
-// nicTable lists the NICs of a host with why each could be chosen or not.
-func nicTable(nics []*agentv1.NIC) *table {
-	t := &table{head: []string{"NAME", "ADDRESSES", "KIND", "CHOICE"}}
-	for _, n := range nics {
-		choice := cell{text: "no"}
-		switch {
-		case n.GetSelected():
-			choice = cell{text: "selected", style: styleGood}
-		case n.GetCandidate():
-			choice = cell{text: "possible"}
-		}
-		t.add(text(n.GetName()), text(strings.Join(n.GetAddresses(), ", ")), text(n.GetKind()), choice)
-		why := n.GetReasons()
-		if n.GetMac() != "" {
-			why = append([]string{n.GetMac()}, why...)
-		}
-		if len(n.GetAltnames()) > 0 {
-			why = append(why, "also named "+strings.Join(n.GetAltnames(), ", "))
-		}
-		t.note(strings.Join(why, "; "))
-	}
-	return t
-}
