@@ -147,42 +147,24 @@ func TestKeeperDampsFight(t *testing.T) {
 	eventually(t, "the route returns after the delay", holds(t, want))
 }
 
-func TestKeeperSurvivesLostEvents(t *testing.T) {
-	k, nic, want := managed(t, KeeperOptions{})
-	churn, err := dialRequest()
-	must(t, err)
-	defer churn.close()
-	var other []Route
-	for i := range 100 {
-		r := ours(nic, fmt.Sprintf("10.150.%d.0/24", i), server, nodeIP)
-		r.Protocol = 3
-		other = append(other, r)
-	}
-	// Nobody reads events while mu is held: the buffer overflows, and the delete
-	// of ours is among what the kernel drops.
-	k.mu.Lock()
-	for range 200 {
-		for _, err := range append(churn.writeRoutes(rtmNewRoute, flagCreate, other), churn.writeRoutes(rtmDelRoute, 0, other)...) {
-			must(t, err)
-		}
-	}
-	must(t, churn.writeRoute(rtmDelRoute, 0, want))
-	k.mu.Unlock()
-	eventually(t, "the loss is noticed", func() bool { return k.Status().Overruns > 0 })
-	eventually(t, "the route is back", holds(t, want))
-}
-
 func TestKeeperResyncs(t *testing.T) {
 	k, _, want := managed(t, KeeperOptions{ResyncInterval: 20 * time.Millisecond})
-	// A delete through the Keeper's own socket is an echo, which it ignores.
-	k.mu.Lock()
-	err := k.req.writeRoute(rtmDelRoute, 0, want)
-	k.mu.Unlock()
-	must(t, err)
-	eventually(t, "resync finds it", func() bool { return k.Status().LastRepair != nil })
-	if cause := k.Status().LastRepair.Cause; cause != CauseResync || !holds(t, want)() {
-		t.Errorf("cause %q", cause)
-	}
+	// A delete through the Keeper's own socket is an echo, which it ignores. Late
+	// events of the NIC's making may find it first: then it goes once more.
+	eventually(t, "resync finds it", func() bool {
+		last := k.Status().LastRepair
+		if last != nil && last.Cause == CauseResync {
+			return true
+		}
+		k.mu.Lock()
+		err := k.req.writeRoute(rtmDelRoute, 0, want)
+		k.mu.Unlock()
+		if !errors.Is(err, syscall.ESRCH) {
+			must(t, err)
+		}
+		return false
+	})
+	eventually(t, "the route is back", holds(t, want))
 }
 
 func TestKeeperWakesThePipeline(t *testing.T) {

@@ -94,7 +94,11 @@ func (m *model) missingList() []RouteFailure {
 	list := make([]RouteFailure, 0, len(m.missing))
 	for key, err := range m.missing {
 		if r, ok := m.want[key]; ok {
-			list = append(list, RouteFailure{Route: r, Err: m.explain(r, err)})
+			f := RouteFailure{Route: r, Err: m.explain(r, err)}
+			if holder, held := m.holder(r); held && isForeignConflict(err) {
+				f.Rival = protocolName(holder.Protocol)
+			}
+			list = append(list, f)
 		}
 	}
 	slices.SortFunc(list, func(a, b RouteFailure) int { return compareRoutes(a.Route, b.Route) })
@@ -111,15 +115,23 @@ func (m *model) settled() bool {
 	return !slices.ContainsFunc(m.wantRules, func(r Rule) bool { return !m.rules[r] })
 }
 
+// holder is the foreign route that has a wanted one's key.
+func (m *model) holder(r Route) (Route, bool) {
+	for f := range m.foreign {
+		if f.key() == r.key() {
+			return f, true
+		}
+	}
+	return Route{}, false
+}
+
 // explain gives a failure its context and the operator's next step.
 func (m *model) explain(r Route, err error) error {
 	switch {
 	case errors.Is(err, syscall.EEXIST):
-		for f := range m.foreign {
-			if f.key() == r.key() {
-				return fmt.Errorf("cannot install route %s: the foreign route %s (%s) holds it: %w; remove that one, or give it a metric",
-					r, f, protocolName(f.Protocol), err)
-			}
+		if f, ok := m.holder(r); ok {
+			return fmt.Errorf("cannot install route %s: the foreign route %s (%s) holds it: %w; remove that one, or give it a metric",
+				r, f, protocolName(f.Protocol), err)
 		}
 	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("cannot install route %s: %w; run with CAP_NET_ADMIN", r, err)

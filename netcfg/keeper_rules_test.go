@@ -61,7 +61,7 @@ func TestKeeperHoldsRules(t *testing.T) {
 		t.Errorf("kernel has %v", got)
 	}
 	must(t, ipRule(want.Rules[0], netlink.RuleDel))
-	if r := <-repairs; r.Rule != want.Rules[0] || r.Cause != CauseRule || r.Port == 0 {
+	if r := receive(t, "a repaired rule", repairs); r.Rule != want.Rules[0] || r.Cause != CauseRule || r.Port == 0 {
 		t.Errorf("repair %+v", r)
 	}
 	if got := kernelRules(t); !slices.Equal(got, want.Rules) {
@@ -70,7 +70,7 @@ func TestKeeperHoldsRules(t *testing.T) {
 	gone := vishRoute(nic, vpc, server, int(OwnProtocol))
 	gone.Table = ProbeTable
 	must(t, netlink.RouteDel(gone))
-	if r := <-repairs; r.Route != want.Routes[1] || r.Cause != CauseDeleted {
+	if r := receive(t, "a repaired route", repairs); r.Route != want.Routes[1] || r.Cause != CauseDeleted {
 		t.Errorf("repair %+v", r)
 	}
 	if got := kernelTable(t, ProbeTable); !slices.Equal(got, want.Routes[1:]) {

@@ -58,6 +58,9 @@ const (
 type RouteFailure struct {
 	Route Route
 	Err   error
+	// Rival names who holds its place, by the protocol of a foreign route; "" where
+	// none does.
+	Rival string
 }
 
 // RuleFailure is a wanted rule that is not in the kernel, and why.

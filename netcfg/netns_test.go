@@ -113,3 +113,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// receive waits five seconds for what a callback sends.
+func receive[T any](t *testing.T, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(5 * time.Second):
+		t.Fatalf("not within 5 s: %s", what)
+		panic("not reached")
+	}
+}
