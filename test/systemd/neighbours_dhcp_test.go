@@ -19,6 +19,10 @@ func (w *world) dhcpNeighbour() {
 	w.survivesRestarts()
 	w.renumbered(w.replug)
 	w.leaseLost()
+	w.must(w.machine.PowerCut(w.ctx))
+	w.must(w.machine.Boot(w.ctx))
+	w.until("the route after a boot by DHCP", 30*time.Second, w.routeFrom(lab.LANAddress(w.machine.Number)))
+	w.until("a sound network after a boot by DHCP", 30*time.Second, w.holds("NICSelected", "RoutesInstalled"))
 }
 
 // renewed renews the lease of the same address: nothing of ours is touched.
