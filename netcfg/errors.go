@@ -67,11 +67,29 @@ type SelectionError struct {
 // Code says in a word what is wrong: a NIC… code or OutsideRemoteNodeCIDRs.
 func (e *SelectionError) Code() string { return e.Refusal.Code }
 
-// Error gives the refusal, then each candidate with its reasons, on one line.
+// namedLinks bounds how many links a refusal names where some of them can be no
+// NIC: a node has one for each pod.
+const namedLinks = 16
+
+// Error gives the refusal, then each candidate with its reasons, on one line. Of
+// many ports and containers' links it gives the first ones and the number of the
+// rest.
 func (e *SelectionError) Error() string {
-	parts := make([]string, 0, len(e.Candidates))
-	for _, c := range e.Candidates {
-		parts = append(parts, c.String())
+	var parts []string
+	rest := 0
+	for _, hopeless := range []bool{false, true} {
+		for _, c := range e.Candidates {
+			switch {
+			case hopeless != (c.Code == NICUnusable || c.Code == NICEnslaved):
+			case hopeless && len(parts) >= namedLinks:
+				rest++
+			default:
+				parts = append(parts, c.String())
+			}
+		}
+	}
+	if rest > 0 {
+		parts = append(parts, fmt.Sprintf("and %d ports or links of containers", rest))
 	}
 	list := "none"
 	if len(parts) > 0 {

@@ -3,8 +3,6 @@ package netcfg
 import (
 	"fmt"
 	"math"
-	"net/netip"
-	"slices"
 )
 
 // judge gives the verdict on one link, without looking at the others' verdicts.
@@ -66,7 +64,7 @@ func (s *survey) rejectLink(l Link) (code, why string) {
 // bereft tells a nested host's own NIC, which is a veth, from a container's while
 // its address is away: it was selected before.
 func (s *survey) bereft(l Link) bool {
-	return l.Index == s.sticky && l.Kind == "veth" && !slices.ContainsFunc(l.Addrs, func(p netip.Prefix) bool { return isGlobal(p.Addr()) })
+	return l.Index == s.sticky && l.Kind == "veth" && !hasGlobal(l)
 }
 
 // rejectPort says why a link with a master cannot carry the node IP.
@@ -97,10 +95,10 @@ func (s *survey) rankLink(c *Candidate, choice address) {
 			break
 		}
 	}
-	for _, a := range s.in.Toward {
-		if r, ok := s.inv.routeOfOthers(a); ok && r.LinkIndex == c.Link.Index {
+	for i, link := range s.toward {
+		if link == c.Link.Index {
 			c.rank.toward = true
-			say("the route towards %s leaves by it", a)
+			say("the route towards %s leaves by it", s.in.Toward[i])
 			break
 		}
 	}
@@ -132,11 +130,4 @@ func noteSharedSubnets(cands []Candidate) {
 			}
 		}
 	}
-}
-
-// routeOfOthers is RouteTo without our own routes: they follow from a choice that
-// was made before and must not speak for it.
-func (inv Inventory) routeOfOthers(a netip.Addr) (Route, bool) {
-	inv.Routes = slices.DeleteFunc(slices.Clone(inv.Routes), Route.Own)
-	return inv.RouteTo(a)
 }

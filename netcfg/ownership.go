@@ -2,6 +2,7 @@ package netcfg
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -94,6 +95,10 @@ func hasOwnSubnet(l Link) bool {
 		}
 	}
 	return false
+}
+
+func hasGlobal(l Link) bool {
+	return slices.ContainsFunc(l.Addrs, func(p netip.Prefix) bool { return isGlobal(p.Addr()) })
 }
 
 // onlyGuestPorts says whether a bridge has ports, all of them ends of containers or

@@ -122,6 +122,13 @@ func TestKernelCarrierAndAddress(t *testing.T) {
 	must(t, netlink.LinkDel(eth0))
 	n.wantRefused(NICGone, "eth0")
 
+	back := addNIC(t, "enp9s0") // the same card in another slot
+	must(t, netlink.LinkSetHardwareAddr(back, eth0.Attrs().HardwareAddr))
+	n.wantRefused(NICNoAddress, "enp9s0")
+	addAddr(t, back, nodeIP+"/24")
+	n.want("enp9s0", nodeIP)
+
+	must(t, netlink.LinkDel(back))
 	n.in.Hold = false
 	n.want("eth1", "10.200.0.12")
 }

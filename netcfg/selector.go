@@ -45,6 +45,9 @@ type survey struct {
 	// sticky is the index of the link that was selected before, whatever it is
 	// called now; 0: it is not on the host.
 	sticky int
+	// toward are the links by which the routes towards the addresses of in.Toward
+	// leave; 0: there is no route.
+	toward []int
 }
 
 func newSurvey(inv Inventory, in SelectionInput) *survey {
@@ -54,6 +57,7 @@ func newSurvey(inv Inventory, in SelectionInput) *survey {
 	if l, ok := in.Sticky.find(inv); ok {
 		s.sticky = inv.upper(l).Index
 	}
+	s.findRoutes()
 	switch {
 	case in.Selector.Name != "":
 		s.wantName()
@@ -61,6 +65,21 @@ func newSurvey(inv Inventory, in SelectionInput) *survey {
 		s.wantMAC()
 	}
 	return s
+}
+
+// findRoutes looks for the routes towards the API and the plane, once for all
+// links: a host may have ten thousand routes. Ours are left out: they follow from
+// a choice that was made before and must not speak for it.
+func (s *survey) findRoutes() {
+	if len(s.in.Toward) == 0 {
+		return
+	}
+	others := s.inv
+	others.Routes = slices.DeleteFunc(slices.Clone(others.Routes), Route.Own)
+	for _, a := range s.in.Toward {
+		r, _ := others.RouteTo(a)
+		s.toward = append(s.toward, r.LinkIndex)
+	}
 }
 
 // means says whether a link is one that the selector speaks of.
