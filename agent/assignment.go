@@ -47,6 +47,14 @@ type network struct {
 	toward     []netip.Addr // literal addresses among API endpoint
 }
 
+// probes is what the path stage is to probe; empty without an assignment.
+func (a *assignment) probes() *agentv1.ProbeSpec {
+	if a == nil {
+		return nil
+	}
+	return a.msg.GetProbes()
+}
+
 func (a *assignment) inPool() bool { return a != nil && a.msg.GetPool() != "" }
 
 // architectureOf returns a GOARCH in the assignment's terms.

@@ -140,14 +140,14 @@ func TestRepaveFieldsNameWhatDiffers(t *testing.T) {
 	f := healthyFacts(t)
 	wanted, _ := checkAssignment(planetest.Update(5, shop(func(a *agentv1.Assignment) {
 		a.NodeDigest = strings.Repeat("b", 64)
-		a.Node.KubernetesVersion, a.Node.VpnServers = "1.32.0", nil
+		a.Node.KubernetesVersion, a.Node.VpnServers, a.Network.VpnServers = "1.32.0", nil, nil
 		a.Node.RegistrationLabels = map[string]string{"live": "label"} // no reason to repave
 	})), testHost)
 	f.assignment = wanted
 	if got := strings.Join(f.repaveFields(), " "); got != "node.kubernetes_version node.vpn_servers" {
 		t.Errorf("repave fields %q", got)
 	}
-	if _, _, frozen := f.inForce(); !frozen {
+	if !f.frozen() {
 		t.Error("the provisioned network must stay in force")
 	}
 	f.provisioned = nil // its file was lost

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"hybridagent/agent/store"
+	"hybridagent/netcfg"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
@@ -23,13 +25,16 @@ const (
 	ProvisionedFile = "provisioned"
 	// pendingFile is the assignment of the operation under way.
 	pendingFile = "pending"
-	// nicFile is the name of the NIC that was selected last.
+	// nicFile is what is remembered of the NIC that was selected last.
 	nicFile = "nic"
 	// offeredFile is there only while a full disk is tried.
 	offeredFile = "offered"
 )
 
-const cacheSchema = 1
+const (
+	cacheSchema = 1
+	nicSchema   = 2 // 1 held a name only
+)
 
 // cache keeps state over restarts. Its reads never fail for damage: what is
 // damaged is set aside, and the plane sends it again.
@@ -81,15 +86,21 @@ func (c cache) room(a *assignment) error {
 	return nil
 }
 
-// loadNIC returns the name of the NIC that was selected last; empty if unknown.
-func (c cache) loadNIC() string {
-	payload, err := store.ReadOrSetAside(c.path(nicFile), cacheSchema)
-	if err != nil || len(payload) > maxInterfaceName {
-		return ""
+// loadNIC returns what is known of the NIC that was selected last; nothing where
+// that cannot be read: it is selected anew.
+func (c cache) loadNIC() netcfg.Remembered {
+	var nic netcfg.Remembered
+	payload, err := store.ReadOrSetAside(c.path(nicFile), nicSchema)
+	if err != nil || json.Unmarshal(payload, &nic) != nil {
+		return netcfg.Remembered{}
 	}
-	return string(payload)
+	return nic
 }
 
-func (c cache) saveNIC(name string) error {
-	return store.Write(c.path(nicFile), cacheSchema, []byte(name))
+func (c cache) saveNIC(nic netcfg.Remembered) error {
+	payload, err := json.Marshal(nic)
+	if err != nil {
+		return fmt.Errorf("cannot encode %s: %w", nicFile, err)
+	}
+	return store.Write(c.path(nicFile), nicSchema, payload)
 }

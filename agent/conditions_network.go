@@ -25,7 +25,10 @@ func nicSelected(f *facts) verdict {
 	if !f.net.selected {
 		return unknown(reasonNotAssigned, "the assignment has no network part")
 	}
-	n, _, _ := f.inForce()
+	n, ours := f.inForce()
+	if !ours {
+		n = f.asked(f.assignment)
+	}
 	s := f.net.selection
 	reason := "Named"
 	if n.selector.Name == "" && n.selector.MAC == "" {
@@ -34,21 +37,13 @@ func nicSelected(f *facts) verdict {
 	return yes(reason, "%s with node IP %s: %s%s", s.Link.Name, s.NodeIP, s.Reason, f.refusedNote(netcfg.FieldNIC))
 }
 
-// selectReason tells a NIC that does not exist from one whose addresses do not
-// fit and from one that cannot be used now.
+// selectReason is the code of a selection's refusal.
 func selectReason(err error) string {
 	var se *netcfg.SelectionError
 	if !errors.As(err, &se) {
-		return "NICUnusable"
+		return netcfg.NICUnusable
 	}
-	reason := se.Refusal.Reason
-	switch {
-	case strings.Contains(reason, "no link on this host"):
-		return "NICUnknown"
-	case strings.Contains(reason, "remote node CIDRs"):
-		return "OutsideRemoteNodeCIDRs"
-	}
-	return "NICUnusable"
+	return se.Code()
 }
 
 func routesInstalled(f *facts) verdict {
@@ -75,14 +70,24 @@ func routesInstalled(f *facts) verdict {
 		return yes("NotRequired", "no VPN server IP is set: the default gateway is expected to route the VPC CIDRs%s",
 			f.refusedNote(netcfg.FieldVPNServers, netcfg.FieldVPCCIDRs))
 	}
+	if f.trial != nil {
+		return unknown("OnTrial", "%s are on trial until %s, then the former network returns: %s",
+			join(f.routeTexts()), f.trial.rule.Deadline.UTC().Format(time.RFC3339), orText(f.trial.waits, "the plane is being called"))
+	}
+	if back := f.record.RolledBack; back != nil && f.record.Confirmed == nil {
+		return no("RolledBack", "the network was tried and taken out again: %s; correct it, or try it again with \"hybrid-agent network retry\"", back.Reason)
+	}
 	note := ""
+	for _, u := range f.net.unusable {
+		note += "; left out: " + u.Error()
+	}
 	if len(f.routes.Damped) > 0 {
 		note = fmt.Sprintf("; something on this host keeps removing %s: find it and stop it", f.routeText(f.routes.Damped[0]))
 	}
 	if len(f.routes.Foreign) > 0 {
 		note += "; routes of others for the same CIDRs stay untouched: " + join(f.foreignTexts())
 	}
-	if f.networkFrozen {
+	if f.frozen() {
 		note += "; the assignment's network differs and waits for a repave"
 	}
 	note += f.refusedNote(netcfg.FieldVPNServers, netcfg.FieldVPCCIDRs)
@@ -101,21 +106,10 @@ func (f *facts) refusedNote(fields ...string) string {
 	return ""
 }
 
-// planReason names the refused value.
+// planReason is the code of the first refused value.
 func planReason(err error) string {
 	for _, fe := range netcfg.FieldErrors(err) {
-		switch {
-		case strings.HasPrefix(fe.Field, netcfg.FieldVPNServers) && strings.Contains(fe.Reason, "not on-link"):
-			return "VPNServerNotOnLink"
-		case strings.HasPrefix(fe.Field, netcfg.FieldVPNServers):
-			return "VPNServerInvalid"
-		case strings.HasPrefix(fe.Field, netcfg.FieldVPCCIDRs) && strings.Contains(fe.Reason, "overlaps the on-link"):
-			return "VPCCIDRCoversOwnSubnet"
-		case strings.HasPrefix(fe.Field, netcfg.FieldVPCCIDRs) && strings.Contains(fe.Reason, "default gateway"):
-			return "VPCCIDRCoversGateway"
-		case strings.HasPrefix(fe.Field, netcfg.FieldVPCCIDRs):
-			return "VPCCIDRInvalid"
-		}
+		return fe.Code
 	}
 	return "PlanRefused"
 }

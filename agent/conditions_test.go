@@ -44,7 +44,7 @@ func healthyFacts(t *testing.T) *facts {
 		hostID:     hostid.ID{ID: testHost},
 		identity:   &identity.Identity{Certificate: &x509.Certificate{NotAfter: noon().Add(time.Hour)}},
 		session:    session.State{Connected: true},
-		assignment: a, provisioned: a,
+		assignment: a, provisioned: a, record: networkRecord{Confirmed: a.network.config()},
 		net: netResult{
 			selected: true, selection: netcfg.Selection{Link: link, NodeIP: netip.MustParseAddr("10.200.0.11"), Reason: "VPN server 10.200.0.2 is on-link"},
 			vpnServer: netip.MustParseAddr("10.200.0.2"), candidates: []netcfg.Candidate{{Link: link}},
@@ -103,7 +103,7 @@ func TestConditions(t *testing.T) {
 			bare(f)
 			f.assignment = &assignment{update: &agentv1.AssignmentUpdate{}, msg: &agentv1.Assignment{}}
 		}, []string{"NICSelected Unknown NotInPool|add its host ID", "TimeSynced Unknown NotInPool", "NodeReady Unknown NotInPool"}},
-		"named NIC":     {func(f *facts) { f.assignment.network.selector = netcfg.Selector{Name: "lan0"} }, []string{"NICSelected True Named"}},
+		"named NIC":     {func(f *facts) { f.record.Confirmed.NICName = "lan0" }, []string{"NICSelected True Named"}},
 		"no NIC, bare":  {func(f *facts) { f.net.selected = false; f.routes.Installed = nil }, []string{"RoutesInstalled False NoNIC|see NICSelected", "PathHealthy Unknown NoNIC"}},
 		"no NIC, route": {func(f *facts) { f.net.selected = false }, []string{"RoutesInstalled False NoNIC|former routes stay"}},
 		"kernel refuses": {func(f *facts) {

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"hybridagent/agent/config"
 	"hybridagent/agent/hostid"
 	"hybridagent/agent/identity"
 	"hybridagent/agent/path"
@@ -32,6 +33,7 @@ type core struct {
 	log       *zap.Logger
 	version   string
 	plane     string // plane.address
+	proxy     string // host:port; empty: none
 	started   time.Time
 	keeper    routeKeeper
 	inventory func(ctx context.Context) (netcfg.Inventory, error)
@@ -45,11 +47,21 @@ type core struct {
 	now       func() time.Time
 	wake      chan struct{}
 	netChange func() // told when NIC or addresses changed
+	options   config.Network
+	ping      func(context.Context) error // calls the plane on a new connection
+	// life ends with the daemon; background is what runs until then.
+	life       context.Context
+	background sync.WaitGroup
+	// crash is a seam for tests: it is told each point at which a power cut may
+	// leave something half done.
+	crash func(point string)
 
 	mu         sync.Mutex
 	facts      facts
 	inv        netcfg.Inventory
-	wanted     []netcfg.Route // what the keeper was told last
+	mtu        pathMTU
+	alarm      *time.Timer
+	alarmAt    time.Time
 	conditions []*agentv1.Condition
 	offered    offered
 
@@ -58,24 +70,26 @@ type core struct {
 
 // facts is all that conditions are computed from.
 type facts struct {
-	hostID        hostid.ID
-	identity      *identity.Identity
-	enrollErr     error
-	session       session.State
-	cacheErr      error
-	assignment    *assignment // in force
-	fromCache     bool
-	provisioned   *assignment // its node part was applied
-	pending       *assignment // its node part is being applied
-	refused       *agentv1.AssignmentResult
-	net           netResult
-	routes        netcfg.KeeperStatus
-	path          path.Report
-	time          timesync.Report
-	node          nodeFacts
-	operation     operationFacts
-	stickyNIC     string
-	networkFrozen bool // the network in force is not the assignment's
+	hostID      hostid.ID
+	identity    *identity.Identity
+	enrollErr   error
+	session     session.State
+	cacheErr    error
+	assignment  *assignment // in force
+	fromCache   bool
+	provisioned *assignment // its node part was applied
+	pending     *assignment // its node part is being applied
+	refused     *agentv1.AssignmentResult
+	net         netResult
+	routes      netcfg.KeeperStatus
+	path        path.Report
+	time        timesync.Report
+	node        nodeFacts
+	operation   operationFacts
+	nic         netcfg.Remembered // selected last
+	record      networkRecord
+	recorded    bool   // it is on disk
+	trial       *trial // under way; nil: none
 }
 
 // notify wakes the pipeline; many calls before it runs are one.
@@ -109,7 +123,14 @@ func (c *core) load() error {
 	}
 	f.cacheErr = errors.Join(errs...)
 	f.fromCache = f.assignment != nil
-	f.stickyNIC = c.cache.loadNIC()
+	f.nic = c.cache.loadNIC()
+	if err := c.loadNetwork(); err != nil {
+		var schema *store.SchemaError
+		if errors.As(err, &schema) {
+			return err
+		}
+		f.cacheErr = errors.Join(f.cacheErr, err)
+	}
 	return nil
 }
 
@@ -145,7 +166,9 @@ func (c *core) passWith(ctx context.Context, inventory func() (netcfg.Inventory,
 	before := c.facts.net.selection.NodeIP
 	c.gather()
 	c.network(ctx)
+	c.judgeTrial(ctx)
 	c.offerAgain(ctx, inventory != nil)
+	c.install(ctx)
 	if before != c.facts.net.selection.NodeIP && c.netChange != nil {
 		c.netChange()
 	}
@@ -186,33 +209,4 @@ func (c *core) evaluate() {
 		c.outbox.SetInventory(hostInventory(c.host, f.net.candidates))
 		c.outbox.SetStatus(c.hostStatus())
 	}
-}
-
-// instruct tells the slow stages what to look at.
-func (c *core) instruct() {
-	f := &c.facts
-	if !f.assignment.inPool() {
-		c.path.Set(path.Plan{})
-		c.time.Set(nil)
-		c.node.set(nodeInput{})
-		return
-	}
-	msg := f.assignment.msg
-	plan := path.Plan{
-		APIEndpoint: msg.GetProbes().GetApiEndpoint(), Targets: msg.GetProbes().GetTargets(),
-		Interval: probeInterval(msg.GetProbes()),
-	}
-	if f.net.selected {
-		plan.NIC, plan.Source = f.net.selection.Link.Name, f.net.selection.NodeIP
-	}
-	for _, r := range f.routes.Installed {
-		plan.Routes += r.String() + "\n"
-	}
-	c.path.Set(plan)
-	c.time.Set(msg.GetTime().GetNtpServers())
-	c.node.set(nodeInput{
-		inPool:        true,
-		rolesAnywhere: msg.GetNode().GetAccess().GetIamRolesAnywhere() != nil,
-		generation:    f.assignment.update.GetGeneration(),
-	})
 }

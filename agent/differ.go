@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -24,19 +26,6 @@ func nodeDifferences(applied, wanted *agentv1.NodeSpec) []string {
 		}
 		if !sameField(a, w, fd) && len(names) < maxRepaveFields {
 			names = append(names, "node."+string(fd.Name()))
-		}
-	}
-	return names
-}
-
-// networkDifferences names the fields that decide NIC, node IP and routes and in
-// which two node parts differ.
-func networkDifferences(a, b *agentv1.NodeSpec) []string {
-	var names []string
-	ra, rb := a.ProtoReflect(), b.ProtoReflect()
-	for _, name := range [...]protoreflect.Name{"vpc_cidrs", "vpn_servers", "remote_node_cidrs", "nic"} {
-		if fd := ra.Descriptor().Fields().ByName(name); !sameField(ra, rb, fd) {
-			names = append(names, string(name))
 		}
 	}
 	return names
@@ -66,8 +55,32 @@ func (f *facts) repaveFields() []string {
 	if f.provisioned == nil || f.provisioned.msg.GetNodeDigest() != applied {
 		return []string{"node"} // what was applied is not known in detail
 	}
-	if fields := nodeDifferences(f.provisioned.msg.GetNode(), f.assignment.msg.GetNode()); len(fields) > 0 {
-		return fields
+	fields := nodeDifferences(f.provisioned.msg.GetNode(), f.assignment.msg.GetNode())
+	switch rest := f.withoutConfirmed(fields); {
+	case len(rest) > 0:
+		return rest
+	case len(fields) > 0:
+		return nil // a live switch has brought all that differs
 	}
 	return []string{"node"}
+}
+
+// withoutConfirmed leaves out what is in force on this host already, by a live
+// switch.
+func (f *facts) withoutConfirmed(fields []string) []string {
+	wanted, have := f.assignment.network.config(), f.record.Confirmed
+	if have == nil {
+		return fields
+	}
+	same := map[string]bool{
+		"node.vpn_servers": slices.Equal(wanted.VPNServers, have.VPNServers),
+		"node.vpc_cidrs":   slices.Equal(wanted.VPCCIDRs, have.VPCCIDRs),
+	}
+	var rest []string
+	for _, field := range fields {
+		if !same[field] {
+			rest = append(rest, field)
+		}
+	}
+	return rest
 }

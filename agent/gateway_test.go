@@ -14,7 +14,9 @@ import (
 )
 
 // router makes the far end of lan0 a default gateway in a network namespace of its
-// own, behind which the VPC's API endpoint 10.100.0.10:443 answers.
+// own, behind which the VPC's API endpoint 10.100.0.10:443 answers. It has the
+// addresses of two VPN servers as well, 10.200.0.2 and 10.200.0.4; 10.200.0.3 is a
+// black hole.
 func router(t *testing.T) {
 	t.Helper()
 	type opened struct {
@@ -55,12 +57,14 @@ func ownNamespace() (int, error) {
 
 // gateway gives the calling thread's namespace its addresses and listens.
 func gateway(far string) (net.Listener, error) {
-	for name, cidr := range map[string]string{far: "10.200.0.1/24", "lo": "10.100.0.10/32"} {
-		link, err := netlink.LinkByName(name)
+	for _, at := range []struct{ name, cidr string }{
+		{far, "10.200.0.1/24"}, {far, "10.200.0.2/24"}, {far, "10.200.0.4/24"}, {"lo", "10.100.0.10/32"},
+	} {
+		link, err := netlink.LinkByName(at.name)
 		if err != nil {
 			return nil, err
 		}
-		addr, err := netlink.ParseAddr(cidr)
+		addr, err := netlink.ParseAddr(at.cidr)
 		if err != nil {
 			return nil, err
 		}

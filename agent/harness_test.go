@@ -30,6 +30,7 @@ const testHost = "edge-1"
 // machine is a host with its folders; start runs the daemon on it.
 type machine struct {
 	t    *testing.T
+	text string // of the configuration
 	cfg  config.Config
 	door *fakeDoor
 	stop func()
@@ -38,17 +39,18 @@ type machine struct {
 func newMachine(t *testing.T, plane *planetest.Plane) *machine {
 	t.Helper()
 	dir := t.TempDir()
-	cfg, err := config.Parse("config.yaml", strings.NewReader(fmt.Sprintf(`
+	text := fmt.Sprintf(`
 plane: {address: %q, caPin: %q}
 enrollment: {tokenFile: %s/token}
 metrics: {listen: ""}
 network: {resyncInterval: 0}
 paths: {state: %s/state, opState: %s, socket: %s/agent.sock}
-`, plane.Address(), plane.Pin(), dir, dir, dir, dir)))
+`, plane.Address(), plane.Pin(), dir, dir, dir, dir)
+	cfg, err := config.Parse("config.yaml", strings.NewReader(text))
 	ok(t, err)
 	ok(t, os.WriteFile(filepath.Join(dir, "token"), []byte("good\n"), 0o600))
 	ok(t, hostid.Write(filepath.Join(dir, hostid.FileName), hostid.ID{ID: testHost, Source: hostid.SourceName}))
-	return &machine{t: t, cfg: cfg, door: &fakeDoor{runner: "direct"}}
+	return &machine{t: t, text: text, cfg: cfg, door: &fakeDoor{runner: "direct"}}
 }
 
 // start runs the daemon until stop or the end of the test.

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"net/netip"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,31 +22,18 @@ type netResult struct {
 	selection    netcfg.Selection
 	selectErr    error
 	notRequired  bool
-	vpnServer    netip.Addr
+	vpnServer    netip.Addr           // in use
+	servers      []netcfg.ServerPath  // that can be used
+	unusable     []*netcfg.FieldError // VPN servers that cannot
 	planErr      error
 	setErr       error
-}
-
-// inForce returns the network part that counts now. Once the node exists it is
-// the one it was provisioned with, until an operation brings another; frozen says
-// that it is not the assignment's own.
-func (f *facts) inForce() (n network, ok, frozen bool) {
-	current := f.assignment
-	if held := f.held(); held != nil {
-		return held.network, true, held != current && !sameNetwork(held, current)
-	}
-	if current.inPool() {
-		return current.network, true, false
-	}
-	return network{selector: netcfg.Selector{Auto: true}}, current != nil, false
 }
 
 // held returns the assignment whose network counts whatever the plane sends: the
 // node's, or that of the operation that makes one; nil where there is none.
 func (f *facts) held() *assignment {
-	provisioned := f.node.state.GetAppliedNodeDigest() != "" || f.node.state == nil && f.provisioned != nil
 	switch {
-	case provisioned && f.provisioned != nil:
+	case f.isNode() && f.provisioned != nil:
 		return f.provisioned
 	case f.operation.running:
 		return f.pending
@@ -55,19 +41,31 @@ func (f *facts) held() *assignment {
 	return nil
 }
 
+// isNode says whether a Kubernetes node runs here, as far as is known.
+func (f *facts) isNode() bool {
+	return f.node.state.GetAppliedNodeDigest() != "" || f.node.state == nil && f.provisioned != nil
+}
+
 // network runs the nic and routes stages on the inventory at hand; c.mu is held.
-// Where a stage refuses, what the kernel holds stays.
+// Where a stage refuses, what the kernel holds stays. Where nothing is confirmed,
+// the stages only look, and none of our routes may be left.
 func (c *core) network(ctx context.Context) {
 	f := &c.facts
-	n, known, frozen := f.inForce()
-	f.networkFrozen = frozen
-	result, routes := c.judge(n)
-	// Where nothing was ever assigned, or the cache is lost: hands off.
-	refused := len(n.vpcCIDRs) > 0 && result.selectErr != nil || result.planErr != nil
-	if known && !refused {
-		result.setErr = c.setRoutes(ctx, routes)
+	n, ours := f.inForce()
+	if !ours {
+		f.net, _ = c.judge(f.asked(f.assignment))
+		// Where nothing was ever assigned, or all is lost: hands off.
+		if f.recorded || f.assignment != nil {
+			f.net.setErr = c.set(ctx, netcfg.Desired{})
+		}
+		return
+	}
+	result, plan := c.judge(n)
+	if result.selectErr == nil && result.planErr == nil {
+		c.ownRoutes(plan.Routes)
+		result.setErr = c.set(ctx, netcfg.Desired{Routes: plan.Routes, Rules: plan.Rules})
 		if result.selected {
-			c.remember(result.selection.Link.Name)
+			c.remember(result.selection.Remember())
 		}
 	}
 	f.net = result
@@ -75,63 +73,90 @@ func (c *core) network(ctx context.Context) {
 
 // judge selects the NIC and plans the routes of a network part; it touches
 // nothing. c.mu is held.
-func (c *core) judge(n network) (netResult, []netcfg.Route) {
+func (c *core) judge(n network) (netResult, netcfg.Plan) {
 	result := netResult{inventoryErr: c.facts.net.inventoryErr}
 	result.selection, result.candidates, result.selectErr = netcfg.SelectNIC(c.inv, netcfg.SelectionInput{
-		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward, Sticky: netcfg.Remembered{Name: c.facts.stickyNIC},
+		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward,
+		Sticky: c.facts.nic, Hold: c.facts.isNode(),
 	})
 	result.selected = result.selectErr == nil && len(n.vpcCIDRs) > 0
-	if len(n.vpcCIDRs) > 0 && result.selectErr != nil {
-		return result, nil
+	if len(n.vpcCIDRs) == 0 {
+		result.selectErr = nil
+		return result, netcfg.Plan{}
 	}
-	intent := netcfg.RouteIntent{VPCCIDRs: n.vpcCIDRs, VPNServers: n.vpnServers}
-	plan, err := netcfg.PlanRoutes(c.inv, result.selection, intent)
-	result.vpnServer, result.notRequired, result.planErr = plan.Active, intent.NotRequired(), err
-	// The keeper holds the main table only.
-	return result, slices.DeleteFunc(plan.Routes, func(r netcfg.Route) bool { return r.Table != netcfg.TableMain })
+	if result.selectErr != nil {
+		return result, netcfg.Plan{}
+	}
+	intent := netcfg.RouteIntent{
+		VPCCIDRs: n.vpcCIDRs, VPNServers: n.vpnServers, Metric: c.options.RouteMetric, OnLink: c.options.OnLink,
+	}
+	result.notRequired = intent.NotRequired()
+	plan, err := c.planThrough(result.selection, intent)
+	result.planErr, result.vpnServer, result.servers, result.unusable = err, plan.Active, plan.Servers, plan.Unusable
+	return result, plan
 }
 
-func (c *core) setRoutes(ctx context.Context, routes []netcfg.Route) error {
+// set hands the kernel's owner all that is to be there.
+func (c *core) set(ctx context.Context, want netcfg.Desired) error {
 	ctx, cancel := context.WithTimeout(ctx, setTimeout)
 	defer cancel()
-	_, err := c.keeper.Set(ctx, netcfg.Desired{Routes: routes})
-	c.wanted = routes
+	want.Former = c.facts.record.Owned
+	_, err := c.keeper.Set(ctx, want)
 	return err
 }
 
-// switchNetwork brings a new assignment to the kernel; c.mu is held. The inventory
-// at hand may be older than the host by the time that netlink events take. So the
-// routes are written from it at once, then judged again with a fresh one: what
-// that refuses is taken back before anybody is told that it is in force.
-func (c *core) switchNetwork(ctx context.Context) {
-	before := c.wanted
-	c.network(ctx)
-	inv, err := c.inventory(ctx)
-	if err != nil {
-		return // told by the next pass
-	}
-	c.inv = inv
-	c.network(ctx)
-	if refused := c.facts.net.planErr != nil || c.facts.net.selectErr != nil; refused && !slices.Equal(before, c.wanted) {
-		c.facts.net.setErr = c.setRoutes(ctx, before)
-	}
-}
-
-// remember keeps the NIC's name, so that the choice is sticky over restarts.
-func (c *core) remember(nic string) {
-	if nic == c.facts.stickyNIC {
+// ownRoutes writes down which routes are about to be ours, where that is not known
+// yet. A disk that takes nothing keeps no host from its routes: it costs only that
+// a later start may leave one behind. c.mu is held.
+func (c *core) ownRoutes(routes []netcfg.Route) {
+	ids := routeIDs(routes)
+	if c.facts.record.owns(ids) {
 		return
 	}
-	c.facts.stickyNIC = nic
-	if err := c.cache.saveNIC(nic); err != nil {
-		c.log.Warn("cannot remember the selected NIC", zap.String("nic", nic), zap.Error(err))
+	next := c.facts.record.clone()
+	next.own(ids)
+	c.facts.record = *next
+	if err := c.cache.saveNetwork(next); err != nil {
+		c.log.Warn("cannot write down which routes are ours", zap.Error(err))
+		return
+	}
+	c.facts.recorded = true
+}
+
+// switchNetwork brings another network to the kernel; c.mu is held. The inventory
+// at hand may be older than the host by the time that netlink events take. So the
+// routes are written from it at once, then judged again with a fresh one.
+func (c *core) switchNetwork(ctx context.Context) {
+	c.network(ctx)
+	if c.refresh(ctx) {
+		c.network(ctx)
 	}
 }
 
-// sameNetwork compares what the node part says of the network.
-func sameNetwork(a, b *assignment) bool {
-	if a == nil || b == nil {
-		return a == b
+// refresh reads the inventory anew; a failure is told by the next pass.
+func (c *core) refresh(ctx context.Context) bool {
+	inv, err := c.inventory(ctx)
+	if err == nil {
+		c.inv = inv
 	}
-	return len(networkDifferences(a.msg.GetNode(), b.msg.GetNode())) == 0
+	return err == nil
+}
+
+// remember keeps what is known of the NIC, so that the choice is sticky over
+// restarts and new names; c.mu is held.
+func (c *core) remember(nic netcfg.Remembered) {
+	if nic.Equal(c.facts.nic) {
+		return
+	}
+	c.facts.nic = nic
+	if err := c.cache.saveNIC(nic); err != nil {
+		c.log.Warn("cannot remember the selected NIC", zap.String("nic", nic.Name), zap.Error(err))
+	}
+}
+
+// frozen says that the network in force is not the assignment's, which waits for a
+// repave.
+func (f *facts) frozen() bool {
+	n, ours := f.inForce()
+	return ours && f.held() != nil && f.assignment.inPool() && n.config().id() != f.assignment.network.config().id()
 }

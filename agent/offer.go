@@ -17,6 +17,9 @@ import (
 type offered struct {
 	next    *assignment // nil: none
 	keep    bool        // the former assignment works: it goes only for one that does
+	held    bool        // it was rolled back: not tried again before somebody asks
+	waits   bool        // for the path to be measured, since when
+	since   time.Time
 	backoff session.Backoff
 	// onDisk says that the disk refused it, which no event tells the end of; it is
 	// due at retryAt.
@@ -24,27 +27,37 @@ type offered struct {
 	retryAt time.Time
 }
 
-// offer takes an assignment from the plane: validate, select, plan, kernel, disk,
-// answer. A refused one changes nothing.
+// offer takes an assignment from the plane: validate, select, plan, disk, kernel,
+// trial, answer. A refused one changes nothing. The result is nil where the answer
+// comes later.
 func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
 	defer c.taking.begin()()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := &c.facts
-	c.offered = offered{backoff: session.Backoff{First: time.Second, Cap: time.Minute}}
+	if t := f.trial; t != nil && t.next != nil && sameUpdate(t.next.update, update) {
+		return nil // it is on trial, and answered at its end
+	}
+	c.offered = offered{backoff: newBackoff(), since: time.Now()}
 	next, refusals := checkAssignment(update, f.hostID.ID)
-	before := f.assignment
-	same := before != nil && before.update.GetDigest() == update.GetDigest() && before.update.GetGeneration() == update.GetGeneration()
-	switch {
+	pending := false
+	switch before := f.assignment; {
 	case len(refusals) > 0:
-	case same:
+	case before != nil && sameUpdate(before.update, update) && (f.trial == nil || f.trial.next == nil):
 		f.assignment, f.fromCache = next, false
 	default:
-		refusals = c.take(ctx, next)
+		refusals, pending = c.take(ctx, next)
 	}
-	result := c.answer(update, refusals)
+	var result *agentv1.AssignmentResult
+	if !pending {
+		result = c.answer(update, refusals)
+	}
 	c.evaluate()
 	return result
+}
+
+func sameUpdate(a, b *agentv1.AssignmentUpdate) bool {
+	return a.GetDigest() == b.GetDigest() && a.GetGeneration() == b.GetGeneration()
 }
 
 // answer tells plane and operators what became of an assignment; c.mu is held, so
@@ -67,83 +80,188 @@ func (c *core) answer(update *agentv1.AssignmentUpdate, refusals []*agentv1.Fiel
 }
 
 // take brings an assignment into force, or says why not and leaves the former one
-// as it was; c.mu is held. What this host's network refuses is taken all the same
-// where no former assignment works: there is nothing to keep, and the conditions
-// say what is wrong.
-func (c *core) take(ctx context.Context, next *assignment) []*agentv1.FieldRefusal {
+// as it was; c.mu is held. Where it changes the network, that is a trial, and the
+// answer is given at its end: pending. What this host's network refuses is taken
+// all the same where no former assignment works: there is nothing to keep, and the
+// conditions say what is wrong.
+func (c *core) take(ctx context.Context, next *assignment) (refusals []*agentv1.FieldRefusal, pending bool) {
 	f := &c.facts
 	c.offered.keep = c.offered.keep || f.assignment.inPool() && f.net.selected && f.net.planErr == nil
-	back := c.former(ctx)
-	f.assignment, f.fromCache = next, false
-	c.switchNetwork(ctx)
-	if refusals := f.net.refusals(); c.offered.keep && f.held() == nil && len(refusals) > 0 {
-		back()
+	if !next.inPool() && f.held() == nil {
+		if err := c.forget(ctx); err != nil {
+			return c.diskRefuses(next, err), false
+		}
+		refusals = c.adopt(next)
+		c.network(ctx)
+		return refusals, false
+	}
+	asked := f.asked(next)
+	if f.record.Confirmed.id() == asked.config().id() {
+		return c.takeConfirmed(ctx, next), false
+	}
+	if back := f.record.RolledBack; back != nil && back.Network.id() == asked.config().id() {
+		c.offered.next, c.offered.held = next, true
+		return f.rolledBackRefusals(asked, back.Reason), false
+	}
+	looked, _ := c.judge(asked)
+	if len(looked.refusals()) > 0 && c.refresh(ctx) {
+		looked, _ = c.judge(asked) // the host may have changed a moment ago
+	}
+	switch refusals := looked.refusals(); {
+	case len(refusals) == 0:
+		return c.try(ctx, next, asked)
+	case c.offered.keep:
 		c.offered.next, c.offered.onDisk = next, false
-		return refusals
+		return refusals, false
 	}
-	if err := c.cache.save(AssignmentFile, next); err != nil {
-		back()
-		c.offered.next, c.offered.onDisk = next, true
-		c.retryIn(time.Second/2 + c.offered.backoff.Next()/2)
-		return []*agentv1.FieldRefusal{{Field: "assignment", Reason: err.Error() + "; make room or repair the disk, the agent tries again by itself"}}
-	}
-	c.log.Info("assignment in force", zap.Uint64("generation", next.update.GetGeneration()), zap.String("pool", next.msg.GetPool()))
-	return nil
+	return c.takeAsItIs(ctx, next), false
 }
 
-// former returns how to go back to what is in force now; c.mu is held.
-func (c *core) former(ctx context.Context) func() {
+// takeAsItIs takes an assignment although something on this host is in the way of
+// its network, which is tried as soon as nothing is.
+func (c *core) takeAsItIs(ctx context.Context, next *assignment) []*agentv1.FieldRefusal {
+	refusals := c.adopt(next)
+	c.network(ctx)
+	return refusals
+}
+
+// takeConfirmed takes an assignment whose network is in force already.
+func (c *core) takeConfirmed(ctx context.Context, next *assignment) []*agentv1.FieldRefusal {
 	f := &c.facts
-	before, wasCached, nic, wanted := f.assignment, f.fromCache, f.stickyNIC, c.wanted
-	return func() {
-		f.assignment, f.fromCache = before, wasCached
-		if nic != "" {
-			c.remember(nic)
-		}
-		c.network(ctx)
-		if before == nil && !slices.Equal(wanted, c.wanted) {
-			f.net.setErr = c.setRoutes(ctx, wanted) // no stage says what there was
-		}
+	if f.trial != nil && f.trial.op == nil {
+		c.withdraw(ctx)
 	}
+	refusals := c.adopt(next)
+	c.network(ctx)
+	return refusals
+}
+
+// withdraw ends the trial of an assignment that the plane has replaced.
+func (c *core) withdraw(ctx context.Context) {
+	f := &c.facts
+	if t := f.trial; t.rule.First && t.next != nil {
+		f.assignment = t.former
+	}
+	c.remember(f.trial.nic)
+	c.endTrial(errReplaced)
+	next := f.record.clone()
+	next.Trial = nil
+	f.record = *next
+	if err := c.cache.saveNetwork(next); err != nil {
+		c.log.Warn("cannot write down that a trial was withdrawn; a restart does it again", zap.Error(err))
+	}
+	c.network(ctx)
+}
+
+// try begins the trial of an assignment's network, at once or as soon as the path
+// was measured with which it is to be compared.
+func (c *core) try(ctx context.Context, next *assignment, asked network) (refusals []*agentv1.FieldRefusal, pending bool) {
+	f := &c.facts
+	if t := f.trial; t != nil && t.network.config().id() == asked.config().id() && t.op == nil {
+		t.next = next // the same network once more: its trial goes on
+		return nil, true
+	}
+	rule, wait, why := c.mayTry(c.offered.since)
+	switch {
+	case wait:
+		c.offered.next, c.offered.waits = next, true
+		return nil, true
+	case rule == nil:
+		c.offered.next = next
+		return []*agentv1.FieldRefusal{{Field: "network", Reason: why}}, false
+	}
+	c.offered.waits = false
+	refusals, err := c.begin(ctx, &trial{rule: *rule, network: asked, next: next})
+	switch {
+	case err != nil:
+		return c.diskRefuses(next, err), false
+	case len(refusals) == 0:
+		return nil, true
+	case !c.offered.keep:
+		return c.takeAsItIs(ctx, next), false
+	}
+	c.offered.next, c.offered.onDisk = next, false
+	return refusals, false
+}
+
+// mayTry says whether a trial may begin now: with its rule, or not yet, or why not.
+// since is when it was asked for.
+func (c *core) mayTry(since time.Time) (rule *netcfg.Trial, wait bool, why string) {
+	f := &c.facts
+	now := time.Now()
+	first := f.record.Confirmed == nil
+	grade, measured := c.grade()
+	before := grade
+	if first {
+		before, measured = netcfg.GradeDown, true
+	} else if f.trial != nil {
+		before, measured = f.trial.rule.Before, true // it takes that one's place
+	}
+	may, wait, why := netcfg.MayBegin(first, f.session.Connected, before, measured, now.Sub(since))
+	if !may {
+		if wait {
+			c.wakeAt(now.Add(time.Second))
+		}
+		return nil, wait, why
+	}
+	return &netcfg.Trial{Before: before, Began: now, Deadline: now.Add(c.options.TrialTimeout), First: first}, false, ""
 }
 
 // retryIn wakes the pipeline for the disk; c.mu is held.
 func (c *core) retryIn(wait time.Duration) {
 	c.offered.retryAt = time.Now().Add(wait)
-	time.AfterFunc(wait, c.notify)
+	c.wakeAt(c.offered.retryAt)
 }
 
 // offerAgain tries an assignment that was refused once more: where the network
-// refused it, after each change of the network; where the disk did, by the clock.
-// c.mu is held.
+// refused it, after each change of the network; where the disk did, by the clock;
+// where the path was not measured, when it was. c.mu is held.
 func (c *core) offerAgain(ctx context.Context, fresh bool) {
-	next := c.offered.next
+	o := &c.offered
+	next := o.next
 	switch {
-	case next == nil:
+	case next == nil, o.held:
 		return
-	case !c.offered.onDisk && !fresh, c.offered.onDisk && time.Now().Before(c.offered.retryAt):
+	case o.onDisk && time.Now().Before(o.retryAt):
+		c.wakeAt(o.retryAt)
+		return
+	case !o.onDisk && !o.waits && !fresh:
 		return
 	}
 	// Nothing is touched for a look: the former routes must not flap.
-	if c.offered.onDisk {
+	if o.onDisk {
 		if err := c.cache.room(next); err != nil {
-			c.retryIn(time.Second + c.offered.backoff.Next())
+			c.retryIn(time.Second + o.backoff.Next())
 			return
 		}
+		o.onDisk = false
 	}
-	if c.offered.keep && c.facts.held() == nil {
-		looked, _ := c.judge(next.network)
-		if refusals := looked.refusals(); len(refusals) > 0 {
-			if !sameRefusals(refusals, c.facts.refused.GetRefusals()) {
-				c.offered.onDisk = false
-				c.answer(next.update, refusals)
-			}
-			return
-		}
+	refusals, pending := c.take(ctx, next)
+	if pending || sameRefusals(refusals, c.facts.refused.GetRefusals()) && len(refusals) > 0 {
+		return
 	}
-	refusals := c.take(ctx, next)
-	if len(refusals) == 0 || !sameRefusals(refusals, c.facts.refused.GetRefusals()) {
-		c.answer(next.update, refusals)
+	c.answer(next.update, refusals)
+}
+
+// install tries the network of an assignment that was taken while something on this
+// host was in its way; c.mu is held.
+func (c *core) install(ctx context.Context) {
+	f := &c.facts
+	a := f.assignment
+	if f.record.Confirmed != nil || f.trial != nil || c.offered.next != nil || !a.inPool() || !f.net.selected || f.net.planErr != nil {
+		return
+	}
+	asked := f.asked(a)
+	if back := f.record.RolledBack; back != nil && back.Network.id() == asked.config().id() {
+		return
+	}
+	if time.Now().Before(c.offered.retryAt) {
+		c.wakeAt(c.offered.retryAt)
+		return
+	}
+	c.offered.retryAt = time.Now().Add(c.offered.backoff.Next())
+	if refusals, pending := c.try(ctx, a, asked); !pending {
+		c.answer(a.update, refusals)
 	}
 }
 

@@ -18,7 +18,9 @@ type operationFacts struct {
 	running  bool
 	progress *agentv1.OperationProgress // of the one that runs or ran last
 	refused  *agentv1.OperationProgress // came after that, and did not begin; without an ID where its signature is wrong
-	doorErr  error                      // hybrid-agent-op does not take an operation now
+	// netSwitch is the live switch of the VPN servers that runs or ran last.
+	netSwitch *agentv1.OperationProgress
+	doorErr   error // hybrid-agent-op does not take an operation now
 }
 
 // latest is what became of the operation that came last; nil: none came.
@@ -36,16 +38,18 @@ func (o operationFacts) failed() bool {
 // operations hands signed operations to root and follows them. It verifies them
 // first: what root would refuse for its signature does not even reach the door.
 type operations struct {
-	log     *zap.Logger
-	door    Door
-	outbox  *session.Outbox
-	trust   func() operation.Trust
-	now     func() time.Time
-	begin   func(*agentv1.Operation) error
-	changed func()
-	ended   func()
-	ready   chan struct{}
-	queue   chan *agentv1.SignedOperation
+	log    *zap.Logger
+	door   Door
+	outbox *session.Outbox
+	trust  func() operation.Trust
+	now    func() time.Time
+	begin  func(*agentv1.Operation) error
+	// switchServers runs a live switch to its end; nil: ctx ended first.
+	switchServers func(context.Context, *agentv1.Operation, func(*agentv1.OperationProgress)) *agentv1.OperationProgress
+	changed       func()
+	ended         func()
+	ready         chan struct{}
+	queue         chan *agentv1.SignedOperation
 
 	// before is how the last operation ended, for when the next is refused; of the
 	// goroutine that runs.
@@ -125,7 +129,7 @@ func (o *operations) once(ctx context.Context, id string, env *agentv1.SignedOpe
 func (o *operations) progressed(p *agentv1.OperationProgress) {
 	o.outbox.SetOperation(p)
 	o.change(func(s *operationFacts) {
-		*s = operationFacts{running: !operation.Ended(p.GetState()), progress: p}
+		*s = operationFacts{running: !operation.Ended(p.GetState()), progress: p, netSwitch: s.netSwitch}
 	})
 }
 
@@ -153,7 +157,9 @@ func (o *operations) refused(op *agentv1.Operation, refusal *operation.Refusal) 
 func (o *operations) refuse(op *agentv1.Operation, err error, before *agentv1.OperationProgress) {
 	progress := o.refusalOf(op, err)
 	o.outbox.SetOperation(progress)
-	o.change(func(s *operationFacts) { *s = operationFacts{progress: before, refused: progress} })
+	o.change(func(s *operationFacts) {
+		*s = operationFacts{progress: before, refused: progress, netSwitch: s.netSwitch}
+	})
 }
 
 // refusalOf is a refusal as progress; op is nil where it could not be verified.

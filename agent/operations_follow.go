@@ -43,6 +43,9 @@ func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) *
 		switch {
 		case err == nil && op == nil:
 			return nil
+		case err == nil && op.GetKind() == liveSwitch:
+			o.runSwitch(ctx, op)
+			return nil
 		case err == nil:
 			return o.follow(ctx, op, env)
 		case !passes(err):
@@ -66,6 +69,9 @@ func (o *operations) prepare(env *agentv1.SignedOperation) (*agentv1.Operation, 
 	if err != nil {
 		return nil, err
 	}
+	if op.GetKind() == liveSwitch {
+		return op, nil
+	}
 	facts := o.facts()
 	for _, last := range []*agentv1.OperationProgress{facts.progress, facts.refused} {
 		if last.GetOperationId() == op.GetId() && operation.Ended(last.GetState()) {
@@ -80,7 +86,7 @@ func (o *operations) prepare(env *agentv1.SignedOperation) (*agentv1.Operation, 
 	o.log.Info("operation begins", zap.String("op_id", op.GetId()), zap.String("kind", kindName(op.GetKind())))
 	o.change(func(s *operationFacts) {
 		o.before = s.progress
-		*s = operationFacts{running: true}
+		*s = operationFacts{running: true, netSwitch: s.netSwitch}
 	})
 	return op, nil
 }
@@ -116,7 +122,7 @@ func (o *operations) follow(ctx context.Context, op *agentv1.Operation, env *age
 		if newer, on := o.pause(ctx, 100*time.Millisecond+backoff.Next(), replaceable); !on {
 			o.change(func(s *operationFacts) {
 				if newer != nil {
-					*s = operationFacts{progress: o.before}
+					*s = operationFacts{progress: o.before, netSwitch: s.netSwitch}
 				}
 			})
 			return newer

@@ -34,6 +34,8 @@ type Options struct {
 	Log *zap.Logger
 	// Door is hybrid-agent-op; nil: the one at Config.Paths.OpSocket.
 	Door Door
+
+	crash func(point string) // see core
 }
 
 // Run is the daemon. It returns nil when ctx ends, and leaves its routes in the
@@ -54,6 +56,9 @@ func Run(ctx context.Context, opt Options) error {
 	// route of a host that starts waits for the slowest of the three only. The
 	// keeper writes nothing before it is told what is wanted.
 	group := newTaskGroup(ctx)
+	c.life = group.ctx
+	defer c.background.Wait()
+	c.ping = plane.ping
 	group.start(keeper)
 	inventory := c.readAhead(group.ctx)
 	lock, err := openState(cfg.Paths.State, c)
@@ -73,7 +78,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	group.start(
 		c.path, c.time, c.node, c.ops, plane,
-		local.NewServer(log.Named("local"), listener, c),
+		local.NewServer(log.Named("local"), listener, c, c),
 		metrics.NewServer(log.Named("metrics"), cfg.Metrics.Listen, c),
 		newWatchdog(log, c),
 	)
@@ -105,6 +110,10 @@ func newCore(opt Options, door Door) (*core, *netcfg.Keeper) {
 		log: log.Named("pipeline"), version: opt.Version, plane: opt.Config.Plane.Address, started: time.Now(),
 		inventory: netcfg.ReadInventory, cache: cache{dir: opt.Config.Paths.State}, outbox: session.NewOutbox(),
 		host: readHost(), now: time.Now, wake: make(chan struct{}, 1),
+		options: opt.Config.Network, proxy: proxyAddress(), crash: opt.crash,
+	}
+	if c.crash == nil {
+		c.crash = func(string) {}
 	}
 	c.passing.start, c.taking.start = c.started, c.started
 	keeper := netcfg.NewKeeper(log.Named("netcfg"), netcfg.KeeperOptions{
@@ -118,12 +127,13 @@ func newCore(opt Options, door Door) (*core, *netcfg.Keeper) {
 	c.node = newNodeMonitor(log.Named("node"), door, c.outbox)
 	c.node.changed = c.notify
 	c.ops = newOperations(log.Named("operations"), door, c.outbox)
+	c.ops.switchServers = c.switchServers
 	c.ops.begin, c.ops.changed, c.ops.ended = c.beginOperation, c.notify, c.node.read
 	pin := operation.Pin(opt.Config.Plane.PinSum())
 	c.ops.trust = func() operation.Trust {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return operation.Trust{Pins: []operation.Pin{pin}, HostID: c.facts.hostID.ID}
+		return operation.Trust{Pins: []operation.Pin{pin}, HostID: c.facts.hostID.ID, Network: true}
 	}
 	return c, keeper
 }

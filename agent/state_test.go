@@ -64,9 +64,10 @@ func TestDamagedMemoryOfTheNodeHeals(t *testing.T) {
 	send("o")
 	m.awaitCondition(ConditionRepaveRequired, "false", "UpToDate")
 	files := map[string]string{}
-	for _, name := range []string{ProvisionedFile, pendingFile, nicFile} {
+	schemas := map[string]int{ProvisionedFile: cacheSchema, pendingFile: cacheSchema, nicFile: nicSchema, NetworkFile: networkSchema}
+	for name, schema := range schemas {
 		file := filepath.Join(m.cfg.Paths.State, name)
-		files[name] = string(must(store.Read(file, cacheSchema))(t))
+		files[name] = string(must(store.Read(file, schema))(t))
 	}
 	for i, damage := range []func([]byte) []byte{
 		func([]byte) []byte { return nil },
@@ -85,7 +86,7 @@ func TestDamagedMemoryOfTheNodeHeals(t *testing.T) {
 		send(string(rune('p' + i)))
 		for name, want := range files {
 			file := filepath.Join(m.cfg.Paths.State, name)
-			if got, err := store.Read(file, cacheSchema); err != nil || string(got) != want {
+			if got, err := store.Read(file, schemas[name]); err != nil || string(got) != want {
 				t.Errorf("%s did not heal: %d bytes, want %d; %v", name, len(got), len(want), err)
 			}
 			if _, err := os.Stat(file + ".corrupt-" + strconv.Itoa(i+1)); err != nil {
@@ -104,7 +105,7 @@ func TestStateOfANewerVersionIsNotOverwritten(t *testing.T) {
 	}
 	plane := planetest.New(t)
 	plane.Start()
-	for _, name := range []string{AssignmentFile, "identity"} {
+	for _, name := range []string{AssignmentFile, NetworkFile, "identity"} {
 		m := newMachine(t, plane)
 		ok(t, os.MkdirAll(m.cfg.Paths.State, 0o700))
 		file := filepath.Join(m.cfg.Paths.State, name)

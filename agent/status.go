@@ -24,8 +24,12 @@ func (c *core) hostStatus() *agentv1.HostStatus {
 		RepaveFields:             f.repaveFields(),
 		Runner:                   f.node.state.GetRunner(),
 	}
-	if f.assignment != nil {
-		s.Generation = f.assignment.update.GetGeneration()
+	s.Generation = f.settled().generation()
+	if c := f.record.Confirmed; c != nil {
+		s.VpnServers = texts(c.VPNServers)
+	}
+	if f.net.vpnServer.IsValid() {
+		s.VpnServer = f.net.vpnServer.String()
 	}
 	if f.net.selected {
 		s.Nic, s.NodeIp = f.net.selection.Link.Name, f.net.selection.NodeIP.String()
@@ -41,8 +45,8 @@ func (c *core) hello() *agentv1.Hello {
 	h := &agentv1.Hello{
 		HostId: f.hostID.ID, AgentVersion: c.version, BootId: bootID(), Fingerprint: fingerprintProto(f.hostID.Fingerprint),
 	}
-	if f.assignment != nil {
-		h.Generation, h.Digest = f.assignment.update.GetGeneration(), f.assignment.update.GetDigest()
+	if a := f.settled(); a != nil {
+		h.Generation, h.Digest = a.update.GetGeneration(), a.update.GetDigest()
 	}
 	return h
 }
@@ -57,6 +61,7 @@ func (c *core) Status() *localv1.Status {
 		Plane: c.planeStatus(), Assignment: c.assignmentStatus(), Network: c.networkStatus(),
 		Conditions: c.conditions, Operation: f.operation.latest(), Runner: f.node.state.GetRunner(), Node: nodeSummary(f),
 	}
+	s.PathSummary = f.pathSummary()
 	for _, r := range f.path.Results {
 		target := &localv1.PathTarget{Target: r.Target, Method: r.Method, Ok: r.OK, Error: r.Error, At: timestamppb.New(r.At)}
 		if r.OK {
@@ -101,8 +106,10 @@ func (c *core) planeStatus() *localv1.PlaneConnection {
 func (c *core) assignmentStatus() *localv1.AssignmentState {
 	f := &c.facts
 	a := &localv1.AssignmentState{FromCache: f.fromCache}
+	if settled := f.settled(); settled != nil {
+		a.Generation, a.Digest = settled.update.GetGeneration(), settled.update.GetDigest()
+	}
 	if f.assignment != nil {
-		a.Generation, a.Digest = f.assignment.update.GetGeneration(), f.assignment.update.GetDigest()
 		a.Pool, a.Cluster = f.assignment.msg.GetPool(), f.assignment.msg.GetNode().GetClusterName()
 		a.KubernetesVersion = f.assignment.msg.GetNode().GetKubernetesVersion()
 	}
@@ -124,6 +131,8 @@ func (c *core) networkStatus() *localv1.NetworkState {
 	if f.net.vpnServer.IsValid() {
 		n.VpnServer = f.net.vpnServer.String()
 	}
+	f.trialStatus(n)
+	f.serverStatus(n)
 	if last := f.routes.LastRepair; last != nil {
 		n.LastRepairAt, n.LastRepairTook = timestamppb.New(last.When), durationpb.New(last.Took)
 	}

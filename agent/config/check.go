@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"hybridagent/agent/hostid"
 )
@@ -26,17 +25,13 @@ func or(value *string, fallback string) string {
 
 // complete fills in defaults; what cannot be read as its type is left to check.
 func complete(in raw) Config {
-	resync, err := time.ParseDuration(or(in.Network.ResyncInterval, "10m"))
-	if err != nil && strings.TrimSpace(or(in.Network.ResyncInterval, "")) != "0" {
-		resync = -1
-	}
 	return Config{
 		Plane:      Plane{Address: in.Plane.Address, CAPin: strings.ToLower(in.Plane.CAPin)},
 		Enrollment: Enrollment{TokenFile: or(in.Enrollment.TokenFile, "/etc/hybrid-agent/enrollment-token")},
 		Host:       Host{Name: in.Host.Name, Prefix: or(in.Host.Prefix, "edge"), DeviceUIDPaths: in.Host.DeviceUIDPaths},
 		Metrics:    Metrics{Listen: or(in.Metrics.Listen, "127.0.0.1:9475")},
 		Log:        Log{Level: or(in.Log.Level, "info")},
-		Network:    Network{ResyncInterval: resync},
+		Network:    completeNetwork(in.Network),
 		Nodeadm: Nodeadm{
 			Path: or(in.Nodeadm.Path, "/usr/local/bin/nodeadm"), Manifest: in.Nodeadm.Manifest, Environment: in.Nodeadm.Environment,
 		},
@@ -70,9 +65,7 @@ func check(c Config, in raw) []fieldError {
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		refuse("log.level", "%q is not one of debug, info, warn, error", c.Log.Level)
 	}
-	if c.Network.ResyncInterval < 0 || c.Network.ResyncInterval > 0 && c.Network.ResyncInterval < time.Second {
-		refuse("network.resyncInterval", "%q is no duration of at least 1s, or 0 for never", or(in.Network.ResyncInterval, ""))
-	}
+	checkNetwork(c.Network, in.Network, refuse)
 	checkHost(c.Host, refuse)
 	checkNodeadm(c.Nodeadm, refuse)
 	checkPaths(c, refuse)

@@ -93,7 +93,27 @@ type Network struct {
 	// ResyncInterval is how often the kernel's routes are read without an event; 0:
 	// never. Default 10 min.
 	ResyncInterval time.Duration
+	// RouteMetric is the metric of our routes; 0, the default, is the strongest.
+	RouteMetric uint32
+	// OnLink takes VPN servers for neighbours that no subnet of the NIC holds, as on
+	// hosts with a /32 address. Default false.
+	OnLink bool
+	// PathMTU is what becomes of a path that swallows large packets without a word:
+	// PathMTUSet or PathMTUReport. Default PathMTUSet.
+	PathMTU string
+	// TrialTimeout is how long a change of the network may go without the plane's
+	// answer and a path as good as before, until the former network returns; 5 s to
+	// 10 min. Default 45 s.
+	TrialTimeout time.Duration
 }
+
+// What is done about a path MTU that the kernel cannot find out.
+const (
+	// PathMTUSet puts it on our routes.
+	PathMTUSet = "set"
+	// PathMTUReport shows it in PathHealthy only.
+	PathMTUReport = "report"
+)
 
 // Nodeadm is how root runs nodeadm.
 type Nodeadm struct {

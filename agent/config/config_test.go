@@ -19,7 +19,7 @@ func TestMinimalHasDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Host.Prefix != "edge" || c.Metrics.Listen != "127.0.0.1:9475" || c.Network.ResyncInterval != 10*time.Minute ||
+	if c.Host.Prefix != "edge" || c.Metrics.Listen != "127.0.0.1:9475" || c.Network != (Network{ResyncInterval: 10 * time.Minute, PathMTU: PathMTUSet, TrialTimeout: 45 * time.Second}) ||
 		c.Paths.Socket != "/run/hybrid-agent/agent.sock" || c.Nodeadm.Path != "/usr/local/bin/nodeadm" || c.Plane.PinSum()[1] != 0x11 {
 		t.Fatalf("wrong defaults: %+v", c)
 	}
@@ -35,14 +35,14 @@ host:
   deviceUIDPaths: [{name: /d, regex: "x+"}]
 metrics: {listen: ""}
 log: {level: debug}
-network: {resyncInterval: 0}
+network: {resyncInterval: 0, routeMetric: 7, onLink: true, pathMTU: report, trialTimeout: 20s}
 nodeadm: {path: /n, manifest: "file:///m.yaml", environment: {AWS_ENDPOINT_URL: "http://10.100.0.20"}}
 paths: {state: /s, opState: /o, socket: /a.sock, opSocket: /b.sock, root: /r}
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Host.Prefix != "" || c.Metrics.Listen != "" || c.Network.ResyncInterval != 0 || c.Paths.Root != "/r" ||
+	if c.Host.Prefix != "" || c.Metrics.Listen != "" || c.Network != (Network{RouteMetric: 7, OnLink: true, PathMTU: PathMTUReport, TrialTimeout: 20 * time.Second}) || c.Paths.Root != "/r" ||
 		c.Nodeadm.Environment["AWS_ENDPOINT_URL"] != "http://10.100.0.20" || c.Host.DeviceUIDPaths[0].Regex != "x+" {
 		t.Fatalf("got %+v", c)
 	}
@@ -64,6 +64,9 @@ func TestMistakesNameFileLineAndKey(t *testing.T) {
 		"address":       {strings.Replace(minimal, ":7443", "", 1), []string{"config.yaml:2:12: plane.address", "is not host:port"}},
 		"pin":           {strings.Replace(minimal, "sha256:00", "sha256:zz", 1), []string{"config.yaml:3:10: plane.caPin"}},
 		"level":         {minimal + "log: {level: loud}\n", []string{"config.yaml:4:14: log.level", `"loud"`}},
+		"trial":         {minimal + "network: {trialTimeout: 1s}\n", []string{"config.yaml:4:25: network.trialTimeout", `"1s"`, "5s"}},
+		"no trial":      {minimal + "network: {trialTimeout: never}\n", []string{"network.trialTimeout", `"never"`}},
+		"path MTU":      {minimal + "network: {pathMTU: guess}\n", []string{"network.pathMTU", `"guess"`, "set, report"}},
 		"interval":      {minimal + "network: {resyncInterval: soon}\n", []string{"config.yaml:4:27: network.resyncInterval", `"soon"`}},
 		"host name":     {minimal + "host: {name: a/b}\n", []string{"host.name", "'/' is not allowed"}},
 		"expression":    {minimal + "host: {deviceUIDPaths: [{name: /x, regex: \"(\"}]}\n", []string{"config.yaml:4:43: host.deviceUIDPaths[0].regex"}},

@@ -31,9 +31,7 @@ type raw struct {
 	Log struct {
 		Level *string `yaml:"level"`
 	} `yaml:"log"`
-	Network struct {
-		ResyncInterval *string `yaml:"resyncInterval"`
-	} `yaml:"network"`
+	Network rawNetwork `yaml:"network"`
 	Nodeadm struct {
 		Path        *string           `yaml:"path"`
 		Manifest    string            `yaml:"manifest"`
@@ -46,6 +44,14 @@ type raw struct {
 		OpSocket *string `yaml:"opSocket"`
 		Root     *string `yaml:"root"`
 	} `yaml:"paths"`
+}
+
+type rawNetwork struct {
+	ResyncInterval *string `yaml:"resyncInterval"`
+	RouteMetric    *uint32 `yaml:"routeMetric"`
+	OnLink         *bool   `yaml:"onLink"`
+	PathMTU        *string `yaml:"pathMTU"`
+	TrialTimeout   *string `yaml:"trialTimeout"`
 }
 
 // Parse is Load from a reader; name stands for the file in errors.

@@ -24,6 +24,7 @@ type access int
 const (
 	nobody    access = iota
 	groupRead        // root, the daemon's own user, members of the socket's group
+	rootActs         // root
 )
 
 // accessOf declares the access of every method; one that is not listed is closed.
@@ -31,8 +32,19 @@ func accessOf(method string) access {
 	switch method {
 	case localv1.LocalService_GetStatus_FullMethodName, localv1.LocalService_ListNICs_FullMethodName:
 		return groupRead
+	case localv1.LocalService_ConfirmNetwork_FullMethodName, localv1.LocalService_RollbackNetwork_FullMethodName,
+		localv1.LocalService_RetryNetwork_FullMethodName:
+		return rootActs
 	}
 	return nobody
+}
+
+// String says who may.
+func (a access) String() string {
+	if a == rootActs {
+		return "only root may act: call it with sudo"
+	}
+	return "members of the socket's group may read"
 }
 
 // Source answers what the API shows. Its results are not changed afterwards.
@@ -41,11 +53,21 @@ type Source interface {
 	NICs() []*agentv1.NIC
 }
 
+// Actor does what root asks for. Its errors are what people see.
+type Actor interface {
+	// ConfirmNetwork and RollbackNetwork end the trial under way.
+	ConfirmNetwork() error
+	RollbackNetwork() error
+	// RetryNetwork tries once more what was rolled back.
+	RetryNetwork() error
+}
+
 // Server is the task that serves the API on a listener.
 type Server struct {
 	localv1.UnimplementedLocalServiceServer
 	log      *zap.Logger
 	source   Source
+	actor    Actor
 	listener net.Listener
 	group    uint32
 	hasGroup bool
@@ -53,8 +75,8 @@ type Server struct {
 }
 
 // NewServer takes over the listener; Run closes it.
-func NewServer(log *zap.Logger, listener net.Listener, source Source) *Server {
-	s := &Server{log: log, source: source, listener: limit(listener, maxClients), ready: make(chan struct{})}
+func NewServer(log *zap.Logger, listener net.Listener, source Source, actor Actor) *Server {
+	s := &Server{log: log, source: source, actor: actor, listener: limit(listener, maxClients), ready: make(chan struct{})}
 	s.group, s.hasGroup = groupOf(listener)
 	return s
 }
@@ -98,14 +120,17 @@ func (s *Server) check(ctx context.Context, request any, info *grpc.UnaryServerI
 	}
 	if !s.allowed(who, accessOf(info.FullMethod)) {
 		s.log.Info("refused a local call", zap.String("method", info.FullMethod), zap.Uint32("uid", who.uid), zap.Int32("pid", who.pid))
-		return nil, status.Errorf(codes.PermissionDenied, "user %d may not call %s; members of the socket's group may read", who.uid, info.FullMethod)
+		return nil, status.Errorf(codes.PermissionDenied, "user %d may not call %s; %s", who.uid, info.FullMethod, accessOf(info.FullMethod))
 	}
 	return next(ctx, request)
 }
 
 func (s *Server) allowed(who peer, needs access) bool {
-	if needs == nobody {
+	switch needs {
+	case nobody:
 		return false
+	case rootActs:
+		return who.isRoot()
 	}
 	return who.isRoot() || who.uid == uint32(os.Geteuid()) || s.hasGroup && who.inGroup(s.group)
 }

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -35,7 +36,7 @@ func serve(t *testing.T) (*Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(zaptest.NewLogger(t), listener, source{})
+	s := NewServer(zaptest.NewLogger(t), listener, source{}, actor{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -77,10 +78,32 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+type actor struct{}
+
+func (actor) ConfirmNetwork() error  { return nil }
+func (actor) RollbackNetwork() error { return errors.New("no trial runs") }
+func (actor) RetryNetwork() error    { return nil }
+
+func TestActs(t *testing.T) {
+	t.Parallel()
+	_, path := serve(t)
+	c := client(t, path)
+	if answer, err := c.ConfirmNetwork(t.Context(), &localv1.ConfirmNetworkRequest{}); err != nil || answer == nil {
+		t.Errorf("confirm: %v, %v", answer, err)
+	}
+	if answer, err := c.RetryNetwork(t.Context(), &localv1.RetryNetworkRequest{}); err != nil || answer == nil {
+		t.Errorf("retry: %v, %v", answer, err)
+	}
+	_, err := c.RollbackNetwork(t.Context(), &localv1.RollbackNetworkRequest{})
+	if status.Code(err) != codes.FailedPrecondition || status.Convert(err).Message() != "no trial runs" {
+		t.Errorf("rollback: %v", err)
+	}
+}
+
 func TestWhoMayCall(t *testing.T) {
 	t.Parallel()
 	s := &Server{log: zaptest.NewLogger(t), group: 4711, hasGroup: true}
-	read := localv1.LocalService_GetStatus_FullMethodName
+	read, act := localv1.LocalService_GetStatus_FullMethodName, localv1.LocalService_RollbackNetwork_FullMethodName
 	for name, tc := range map[string]struct {
 		who    peer
 		method string
@@ -90,6 +113,8 @@ func TestWhoMayCall(t *testing.T) {
 		"the daemon's own user":   {peer{uid: uint32(os.Geteuid())}, read, true},
 		"a member of the group":   {peer{uid: 1000, groups: []uint32{100, 4711}}, read, true},
 		"anybody else":            {peer{uid: 1000, groups: []uint32{100}}, read, false},
+		"root acts":               {peer{uid: 0}, act, true},
+		"a member does not act":   {peer{uid: 1000, groups: []uint32{4711}}, act, false},
 		"a method without a rule": {peer{uid: 0}, "/hybrid.local.v1.LocalService/Unknown", false},
 	} {
 		if got := s.allowed(tc.who, accessOf(tc.method)); got != tc.want {

@@ -32,6 +32,9 @@ type Trust struct {
 	Pins []Pin
 	// HostID is this host's ID: an operation for another is refused.
 	HostID string
+	// Network says that live network switches are taken: by the daemon, which runs
+	// them, and never by root.
+	Network bool
 }
 
 // Verify checks an operation in this order: bounds, context, chain, signature,
@@ -61,7 +64,7 @@ func Verify(env *agentv1.SignedOperation, trust Trust, now time.Time) (*agentv1.
 			"the operation's signing certificate is valid from %s to %s, but this host's clock says %s; correct the host's clock, or renew the plane's signing certificate",
 			signer.NotBefore.UTC().Format(time.RFC3339), signer.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
-	return parse(env.GetOperation(), trust.HostID)
+	return parse(env.GetOperation(), trust)
 }
 
 // checkBounds looks at nothing but sizes and the context.
@@ -137,15 +140,15 @@ func pinnedCA(chain [][]byte, pins []Pin) (*x509.Certificate, error) {
 }
 
 // parse decodes bytes whose signature was checked.
-func parse(encoded []byte, hostID string) (*agentv1.Operation, error) {
+func parse(encoded []byte, trust Trust) (*agentv1.Operation, error) {
 	op := &agentv1.Operation{}
 	if err := proto.Unmarshal(encoded, op); err != nil {
 		return nil, Refuse(malformed, "the operation is signed but cannot be parsed: %v", err)
 	}
-	if op.GetHostId() != hostID {
-		return nil, Refuse(foreign, "the operation is for host %q; this is host %q", clipped(op.GetHostId(), 128), hostID)
+	if op.GetHostId() != trust.HostID {
+		return nil, Refuse(foreign, "the operation is for host %q; this is host %q", clipped(op.GetHostId(), 128), trust.HostID)
 	}
-	if err := validate(op); err != nil {
+	if err := validate(op, trust.Network); err != nil {
 		return nil, err
 	}
 	return op, nil

@@ -120,7 +120,7 @@ func serveSource(t *testing.T, from local.Source) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	server := local.NewServer(zaptest.NewLogger(t), listener, from)
+	server := local.NewServer(zaptest.NewLogger(t), listener, from, nil)
 	go func() { done <- server.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return path

@@ -118,6 +118,47 @@ func networkLines(n *localv1.NetworkState, now time.Time) []string {
 	for _, foreign := range n.GetForeignRoutes() {
 		lines = append(lines, "not ours: "+foreign)
 	}
+	lines = append(lines, serverLines(n.GetVpnServers(), now)...)
+	return append(lines, trialLines(n, now)...)
+}
+
+// serverLines are the VPN servers, where there is a choice or something is wrong.
+func serverLines(servers []*localv1.VPNServer, now time.Time) []string {
+	var lines []string
+	for _, s := range servers {
+		if len(servers) == 1 && s.GetError() == "" {
+			continue
+		}
+		text := "standby"
+		if s.GetActive() {
+			text = "in use"
+		}
+		switch {
+		case s.GetOk():
+			text += fmt.Sprintf(", answers in %s", millis(s.GetRtt().AsDuration()))
+		case s.GetSince() != nil:
+			text += fmt.Sprintf(", silent for %s: %s", age(now.Sub(s.GetSince().AsTime())), s.GetError())
+		case s.GetError() != "":
+			text += ": " + s.GetError()
+		default:
+			text += ", not probed yet"
+		}
+		lines = append(lines, fmt.Sprintf("VPN server %s %s", s.GetAddress(), text))
+	}
+	return lines
+}
+
+// trialLines are the trial under way, and what was rolled back last.
+func trialLines(n *localv1.NetworkState, now time.Time) []string {
+	var lines []string
+	if t := n.GetTrial(); t != nil {
+		lines = append(lines, fmt.Sprintf("on trial for another %s: %s (%s); %s", age(t.GetDeadline().AsTime().Sub(now)),
+			t.GetChange(), t.GetOrigin(), or(t.GetReason(), "waiting for the plane and the VPC")))
+	}
+	if t := n.GetRolledBack(); t != nil {
+		lines = append(lines, fmt.Sprintf("rolled back %s ago: %s (%s): %s", age(now.Sub(t.GetBeganAt().AsTime())),
+			t.GetChange(), t.GetOrigin(), t.GetReason()))
+	}
 	return lines
 }
 

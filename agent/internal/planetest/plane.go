@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +45,10 @@ type Plane struct {
 	// Keepalive of the welcome; default 30 s.
 	Keepalive time.Duration
 	// Greet, if set, is the first message instead of a welcome.
-	Greet    *agentv1.PlaneMessage
+	Greet *agentv1.PlaneMessage
+	// Mute leaves pings without an answer; may change at any time.
+	Mute     atomic.Bool
+	pings    atomic.Int64
 	tb       testing.TB
 	received chan *agentv1.AgentMessage
 	kept     []*agentv1.AgentMessage // received and not awaited yet
@@ -205,6 +209,19 @@ func (p *Plane) RenewCertificate(_ context.Context, r *agentv1.RenewCertificateR
 	}
 	return &agentv1.RenewCertificateResponse{Certificate: cert, CaCertificates: [][]byte{p.ca.Raw}}, nil
 }
+
+// Ping is part of AgentService.
+func (p *Plane) Ping(ctx context.Context, _ *agentv1.PingRequest) (*agentv1.PingResponse, error) {
+	if p.Mute.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	p.pings.Add(1)
+	return &agentv1.PingResponse{}, nil
+}
+
+// Pings counts answered pings.
+func (p *Plane) Pings() int { return int(p.pings.Load()) }
 
 // Connect is part of AgentService.
 func (p *Plane) Connect(stream agentv1.AgentService_ConnectServer) error {

@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// errNoTrial answers who wants to end a trial where none runs.
+var errNoTrial = errors.New("no change of the network is on trial")
+
+// ConfirmNetwork is part of local.Actor: root says that the network on trial is
+// good, whatever the plane and the path say.
+func (c *core) ConfirmNetwork() error {
+	return c.act(func(ctx context.Context) error {
+		t := c.facts.trial
+		if t == nil {
+			return errNoTrial
+		}
+		c.confirmTrial(ctx)
+		return t.failure
+	})
+}
+
+// RollbackNetwork is part of local.Actor.
+func (c *core) RollbackNetwork() error {
+	return c.act(func(ctx context.Context) error {
+		if c.facts.trial == nil {
+			return errNoTrial
+		}
+		c.facts.trial.answered = true // a person decides: nothing is to be reconsidered
+		c.rollBack(ctx, "root on this host rolled it back")
+		return nil
+	})
+}
+
+// RetryNetwork is part of local.Actor: what was rolled back is tried once more.
+func (c *core) RetryNetwork() error {
+	return c.act(func(ctx context.Context) error {
+		back := c.facts.record.RolledBack
+		if back == nil {
+			return errors.New("no change of the network was rolled back")
+		}
+		if c.facts.trial != nil {
+			return errors.New("another change of the network is on trial; end it first")
+		}
+		next := c.facts.record.clone()
+		next.RolledBack = nil
+		if err := c.cache.saveNetwork(next); err != nil {
+			return err
+		}
+		c.facts.record = *next
+		offered := c.offered.next
+		if offered == nil || !c.offered.held {
+			return nil // tried when the plane sends it, with the next connection
+		}
+		c.offered.held = false
+		refusals, pending := c.take(ctx, offered)
+		if pending {
+			return nil
+		}
+		c.answer(offered.update, refusals)
+		if len(refusals) > 0 {
+			return fmt.Errorf("%s: %s", refusals[0].GetField(), refusals[0].GetReason())
+		}
+		return nil
+	})
+}
+
+func (c *core) act(do func(ctx context.Context) error) error {
+	defer c.taking.begin()()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := do(c.life)
+	c.evaluate()
+	return err
+}

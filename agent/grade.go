@@ -1,0 +1,33 @@
+package agent
+
+import (
+	"hybridagent/agent/path"
+	"hybridagent/netcfg"
+)
+
+// grade is how well the path to the VPC does by the network in force, and whether
+// that was measured on the routes that are in the kernel now; c.mu is held.
+func (c *core) grade() (netcfg.PathGrade, bool) {
+	f := &c.facts
+	probes := f.assignment.probes()
+	if probes.GetApiEndpoint() == "" && len(probes.GetTargets()) == 0 {
+		return netcfg.GradeUnknown, true // nothing is to be probed
+	}
+	report := f.path
+	c.facts.routes = c.keeper.Status()
+	measured := report.Round > 0 && report.Plan.Routes == f.way() &&
+		report.Plan.Source == f.net.selection.NodeIP && report.Plan.NIC == f.net.selection.Link.Name
+	return gradeOf(report), measured
+}
+
+func gradeOf(r path.Report) netcfg.PathGrade {
+	switch r.Verdict {
+	case path.Healthy:
+		return netcfg.GradeHealthy
+	case path.APIUnreachable:
+		return netcfg.GradePartial
+	case path.Unknown:
+		return netcfg.GradeUnknown
+	}
+	return netcfg.GradeDown
+}

@@ -1,0 +1,233 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"hybridagent/netcfg"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// trial is a change of the network that is not confirmed: of an assignment, or of
+// a live switch. It is on disk before it is in the kernel.
+type trial struct {
+	rule    netcfg.Trial
+	network network
+	next    *assignment        // brings it; nil: a live switch does
+	op      *agentv1.Operation // the live switch; nil: an assignment brings it
+	former  *assignment        // in force before a first one
+	nic     netcfg.Remembered  // selected before
+
+	answered bool   // by the plane, on a connection made since
+	waits    string // for what, in words
+	stop     context.CancelFunc
+	over     chan struct{} // closed at its end
+	failure  error         // why it was rolled back; set before over is closed
+}
+
+// origin names what asked for the trial.
+func (t *trial) origin() string {
+	if t.op != nil {
+		return "operation " + t.op.GetId()
+	}
+	return fmt.Sprintf("assignment %d", t.next.update.GetGeneration())
+}
+
+func (t *trial) generation() uint64 {
+	if t.next == nil {
+		return 0
+	}
+	return t.next.update.GetGeneration()
+}
+
+// errReplaced ends a trial because something newer came.
+var errReplaced = errors.New("something newer took its place before it was confirmed")
+
+// begin writes the trial to disk, then to the kernel. With an error, which is the
+// disk's, or with refusals, which are this host's network's, nothing has changed;
+// else the trial runs, or has been rolled back already because the kernel refused
+// it. c.mu is held.
+func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, error) {
+	f := &c.facts
+	if f.trial != nil {
+		c.endTrial(errReplaced)
+	}
+	_, plan := c.judge(t.network)
+	next := f.record.clone()
+	next.Trial = &trialRecord{Network: t.network.config(), Generation: t.generation(), First: t.rule.First, BeganAt: c.now()}
+	next.own(routeIDs(plan.Routes))
+	if t.op != nil {
+		next.Switch = c.switchEnd(t.op, 0, "")
+	}
+	c.crash("before-record")
+	if err := c.cache.saveNetwork(next); err != nil {
+		return nil, err
+	}
+	c.crash("recorded")
+	f.record, f.recorded, f.trial, t.nic = *next, true, t, f.nic
+	if t.rule.First && t.next != nil {
+		t.former, f.assignment, f.fromCache = f.assignment, t.next, false
+	}
+	life, stop := context.WithCancel(c.life)
+	t.stop, t.over = stop, make(chan struct{})
+	c.switchNetwork(ctx)
+	c.crash("in-kernel")
+	if refusals := f.net.refusals(); len(refusals) > 0 {
+		c.withdraw(ctx) // found out with a fresh look at the host only
+		return refusals, nil
+	}
+	if refused := f.net.setErr; refused != nil {
+		c.rollBack(ctx, "the kernel does not take it: "+refused.Error())
+		return nil, nil //nolint:nilerr // rolled back and told
+	}
+	c.log.Info("network on trial", zap.String("origin", t.origin()), zap.Time("until", t.rule.Deadline))
+	c.background.Go(func() { c.callPlane(life, t) })
+	c.wakeAt(t.rule.Deadline)
+	return nil, nil
+}
+
+func routeIDs(routes []netcfg.Route) []netcfg.RouteID {
+	ids := make([]netcfg.RouteID, 0, len(routes))
+	for _, r := range routes {
+		ids = append(ids, r.ID())
+	}
+	return ids
+}
+
+// judgeTrial ends the trial under way where what is known suffices; c.mu is held.
+func (c *core) judgeTrial(ctx context.Context) {
+	t := c.facts.trial
+	if t == nil {
+		return
+	}
+	grade, measured := c.grade()
+	decision, why := t.rule.Judge(netcfg.Evidence{
+		Now: time.Now(), PlaneAnswered: t.answered, Path: grade, PathMeasured: measured, Rounds: int(c.facts.path.Round),
+	})
+	switch decision {
+	case netcfg.DecisionConfirm:
+		c.confirmTrial(ctx)
+	case netcfg.DecisionRollback:
+		c.rollBack(ctx, why)
+	default:
+		t.waits = why
+		c.wakeAt(t.rule.Deadline)
+	}
+}
+
+// confirmTrial makes the network under trial the one that a restart finds; c.mu is
+// held. Where the disk does not take it, the former one returns: what is in force
+// and what a restart would bring must not differ.
+func (c *core) confirmTrial(ctx context.Context) {
+	f := &c.facts
+	t := f.trial
+	next := f.record.clone()
+	next.Trial, next.Confirmed = nil, t.network.config()
+	if next.RolledBack != nil && next.RolledBack.Network.id() == next.Confirmed.id() {
+		next.RolledBack = nil
+	}
+	if t.op != nil {
+		next.Switched = &switchedServers{Over: f.base(f.assignment).config().id(), VPNServers: t.network.vpnServers}
+		next.Switch = c.switchEnd(t.op, agentv1.OperationState_OPERATION_STATE_SUCCEEDED, "the new VPN servers are confirmed")
+	}
+	c.crash("before-confirm")
+	if err := c.cache.saveNetwork(next); err != nil {
+		c.offered.onDisk = true
+		c.rollBack(ctx, fmt.Sprintf("it works, but cannot be kept: %v; make room or repair the disk", err))
+		return
+	}
+	c.crash("confirmed")
+	f.record = *next
+	c.endTrial(nil)
+	c.log.Info("network confirmed", zap.String("origin", t.origin()))
+	if t.next == nil {
+		return
+	}
+	if t.rule.First {
+		f.assignment = t.former // until it is on disk
+	}
+	c.answer(t.next.update, c.adopt(t.next))
+}
+
+// rollBack brings the last confirmed network back; c.mu is held. The kernel comes
+// before the disk: a restart in between finds the trial on disk, and rolls it back
+// as well.
+func (c *core) rollBack(ctx context.Context, why string) {
+	f := &c.facts
+	t := f.trial
+	c.log.Warn("network rolled back", zap.String("origin", t.origin()), zap.String("reason", why))
+	if t.rule.First && t.next != nil {
+		f.assignment = t.former
+	}
+	c.endTrial(errors.New(why))
+	c.remember(t.nic)
+	c.network(ctx)
+	c.crash("rolled-back-in-kernel")
+	next := f.record.clone()
+	next.Trial = nil
+	if !c.offered.onDisk {
+		next.RolledBack = &rolledBack{Network: t.network.config(), Generation: t.generation(), Reason: why, At: c.now()}
+	}
+	if t.op != nil {
+		next.Switch = c.switchEnd(t.op, agentv1.OperationState_OPERATION_STATE_FAILED, rolledBackMessage(why))
+	}
+	f.record = *next
+	if err := c.cache.saveNetwork(next); err != nil {
+		c.log.Warn("cannot write down that the network was rolled back; a restart does it again", zap.Error(err))
+	}
+	if t.next == nil {
+		return
+	}
+	c.offered.next, c.offered.held = t.next, !c.offered.onDisk
+	if c.offered.onDisk {
+		c.retryIn(time.Second + c.offered.backoff.Next())
+	}
+	c.answer(t.next.update, f.rolledBackRefusals(t.network, why))
+	if !t.answered {
+		c.background.Go(func() { c.reconsider(next.RolledBack) })
+	}
+}
+
+func rolledBackMessage(why string) string {
+	return brief("rolled back, the former network is in force: "+why, maxMessage)
+}
+
+// endTrial forgets the trial under way; c.mu is held.
+func (c *core) endTrial(failure error) {
+	t := c.facts.trial
+	c.facts.trial = nil
+	t.failure = failure
+	if t.stop != nil {
+		t.stop()
+		close(t.over)
+	}
+}
+
+// rolledBackRefusals names the fields in which a network differs from the one that
+// is confirmed.
+func (f *facts) rolledBackRefusals(n network, why string) []*agentv1.FieldRefusal {
+	reason := brief("it was tried and rolled back: "+why+`; correct it, or try it again with "hybrid-agent network retry" on the host`, maxRefusal)
+	former := f.record.Confirmed
+	if former == nil {
+		former = &networkConfig{}
+	}
+	var out []*agentv1.FieldRefusal
+	add := func(differs bool, field string) {
+		if differs {
+			out = append(out, &agentv1.FieldRefusal{Field: field, Reason: reason})
+		}
+	}
+	tried := n.config()
+	add(!slices.Equal(former.VPNServers, tried.VPNServers), netcfg.FieldVPNServers)
+	add(!slices.Equal(former.VPCCIDRs, tried.VPCCIDRs), netcfg.FieldVPCCIDRs)
+	add(former.NICName != tried.NICName || former.NICMAC != tried.NICMAC, netcfg.FieldNIC)
+	if len(out) == 0 {
+		add(true, "network.remote_node_cidrs")
+	}
+	return out
+}
