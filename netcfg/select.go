@@ -41,7 +41,8 @@ type Selection struct {
 // order of the inventory's links does not matter.
 //
 // Auto ranks the links; the one selected before stays while it can be used, also
-// under a new name or without a carrier.
+// under a new name or without a carrier, unless another one alone has a VPN server
+// on-link.
 //
 // With Hold, auto never moves to another NIC: a node whose address changes loses
 // its kubelet's registration and every connection from the VPC, while a cable or
@@ -81,7 +82,7 @@ func (s *survey) choose(cands []Candidate) (int, error) {
 	if len(usable) == 0 {
 		return 0, s.refuse(cands)
 	}
-	if i := slices.IndexFunc(usable, s.isSticky); i >= 0 {
+	if i := slices.IndexFunc(usable, s.isSticky); i >= 0 && !farther(usable[i], usable[0]) {
 		if i > 0 {
 			usable[i].prepend("selected before and still valid")
 		}
@@ -93,6 +94,11 @@ func (s *survey) choose(cands []Candidate) (int, error) {
 	return 0, nil
 }
 
+// farther says that no VPN server is on-link by the former link, but one is by
+// another: no route could be planned over the former one. So it was when DHCP was
+// slower on the right NIC at the first boot.
+func farther(former, best Candidate) bool { return best.rank.vpnOnLink && !former.rank.vpnOnLink }
+
 // holding finds the link that the node goes on with, or -1: the one with its
 // address, the former one before others; else the former one with a new address.
 // A single address beside no subnet is not taken for a new one: it is what
@@ -100,6 +106,9 @@ func (s *survey) choose(cands []Candidate) (int, error) {
 func (s *survey) holding(usable []Candidate) int {
 	former := slices.IndexFunc(usable, s.isSticky)
 	if former >= 0 && usable[former].NodeIP == s.in.Sticky.NodeIP {
+		if former > 0 {
+			usable[former].prepend("the node runs on it")
+		}
 		return former
 	}
 	if i := slices.IndexFunc(usable, func(c Candidate) bool { return c.NodeIP == s.in.Sticky.NodeIP }); i >= 0 {
