@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ const canaryRule = "fwmark 0x4000/0x4000 lookup 4711"
 // of them does.
 func (w *world) asksNetworkd(suite string) {
 	w.t.Helper()
+	w.until("our policy rules", 30*time.Second, w.rules)
 	w.canary(true)
 	w.networkdTakesRules("before host-setup")
 	w.shows("networkd", "disturbs", 0)
@@ -116,4 +118,14 @@ func (w *world) networkdTakesRules(when string) {
 		return err
 	})
 	w.until("the route "+when, 30*time.Second, w.route)
+	w.until("our policy rules "+when, 30*time.Second, w.rules)
+}
+
+// rules wants the policy rules by which each VPN server is probed.
+func (w *world) rules(ctx context.Context) error {
+	out, err := w.machine.Host.Exec(ctx, "ip", "rule", "show")
+	if n := strings.Count(out, "proto 104"); err == nil && n != 2 {
+		return fmt.Errorf("%d rules are ours, want one for each of 2 VPN servers: %s", n, out)
+	}
+	return err
 }

@@ -135,6 +135,8 @@ type Status struct {
 		VPNServer string   `json:"vpn_server"`
 		Routes    []string `json:"routes"`
 		Repairs   string   `json:"repairs"`
+		LastRival string   `json:"last_rival"`
+		Rules     []string `json:"rules"`
 	} `json:"network"`
 	Path []struct {
 		Target string `json:"target"`
