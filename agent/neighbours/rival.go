@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// rivalTimeout bounds the questions to systemd about one rival.
-const rivalTimeout = 2 * time.Second
+// rivalTimeout bounds the questions to systemd about one rival: who asks may have
+// a route to put back.
+const rivalTimeout = 250 * time.Millisecond
 
 // maxPID is PID_MAX_LIMIT of linux/threads.h. The kernel gives higher netlink
 // ports to the second and further sockets of a process: they name nobody.
