@@ -23,6 +23,11 @@ const maxAnswerBytes = 64 << 20
 
 // call runs do with a connection to the plane, all of it within the timeout.
 func (g *globals) call(ctx context.Context, do func(context.Context, planev1.PlaneServiceClient) error) error {
+	return g.callFor(ctx, g.timeout, do)
+}
+
+// callFor is call where do may take longer than it takes to reach the plane.
+func (g *globals) callFor(ctx context.Context, most time.Duration, do func(context.Context, planev1.PlaneServiceClient) error) error {
 	if g.timeout <= 0 {
 		return usageError{fmt.Errorf("--timeout %s is not longer than nothing", g.timeout)}
 	}
@@ -34,7 +39,7 @@ func (g *globals) call(ctx context.Context, do func(context.Context, planev1.Pla
 	if err != nil {
 		return usageError{err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.timeout)
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	conn, err := grpc.NewClient("passthrough:///"+file.Address,
 		grpc.WithTransportCredentials(credentials.NewTLS(cfg)),
@@ -43,7 +48,9 @@ func (g *globals) call(ctx context.Context, do func(context.Context, planev1.Pla
 		return fmt.Errorf("cannot prepare a connection to %s: %w", file.Address, err)
 	}
 	defer func() { _ = conn.Close() }()
-	if !connected(ctx, conn) {
+	reached, stop := context.WithTimeout(ctx, g.timeout)
+	defer stop()
+	if !connected(reached, conn) {
 		return unreachableError{unreachable(file.Address, cfg, g.timeout)}
 	}
 	return plain(do(ctx, planev1.NewPlaneServiceClient(conn)))

@@ -52,6 +52,7 @@ func describeHost(w io.Writer, r *planev1.Resource) {
 	out.line("System", systemLine(inv))
 	out.line("Generation", append([]string{fmt.Sprintf("%d in force, %d wanted", s.GetHost().GetGeneration(), s.GetWantedGeneration())}, refusals(s.GetAssignment())...)...)
 	out.line("Node", fmt.Sprintf("%s, IP %s, Kubernetes %s", nodeState(s).text, orDash(s.GetHost().GetNodeIp()), orDash(s.GetHost().GetAppliedKubernetesVersion())))
+	out.line("VPN servers", vpnServers(s.GetHost()))
 	if routes := s.GetHost().GetRoutes(); len(routes) > 0 {
 		out.line("Routes", routes...)
 	} else {
@@ -61,6 +62,7 @@ func describeHost(w io.Writer, r *planev1.Resource) {
 		out.line("Repave", "needed for "+strings.Join(f, ", "))
 	}
 	describeOperation(out, s.GetOperation())
+	describeSwitch(out, s.GetNetworkSwitch())
 	if len(s.GetConditions()) > 0 {
 		fmt.Fprintln(w)
 		conditionTable(s.GetConditions()).write(w)
@@ -96,6 +98,38 @@ func describeOperation(out sheet, op *agentv1.OperationProgress) {
 	}
 }
 
+// vpnServers are those of the host's network, and which one carries the routes.
+func vpnServers(h *agentv1.HostStatus) string {
+	switch {
+	case len(h.GetVpnServers()) == 0 && h.GetVpnServer() == "":
+		return "-"
+	case h.GetVpnServer() == "":
+		return strings.Join(h.GetVpnServers(), ", ") + "; none is active"
+	default:
+		return strings.Join(h.GetVpnServers(), ", ") + "; active: " + h.GetVpnServer()
+	}
+}
+
+// describeSwitch shows the last live network switch, and what came of it.
+func describeSwitch(out sheet, st *planev1.OperationStatus) {
+	if st == nil {
+		return
+	}
+	p := st.GetProgress()
+	state := strings.ToLower(manifest.EnumWord(p.GetState().Descriptor(), p.GetState().Number()))
+	if p.GetStep() != "" {
+		state += " at " + p.GetStep()
+	}
+	when := st.GetSignedAt()
+	if p.GetEndedAt() != nil {
+		when = p.GetEndedAt()
+	}
+	if when != nil {
+		state += ", " + when.AsTime().UTC().Format(time.RFC3339)
+	}
+	out.line("Live switch", fmt.Sprintf("%s to %s, %s", p.GetOperationId(), orDash(strings.Join(st.GetVpnServers(), ", ")), state), p.GetMessage(), st.GetRemark())
+}
+
 // conditionTable lists conditions, each with its message below.
 func conditionTable(conditions []*agentv1.Condition) *table {
 	t := &table{head: []string{"CONDITION", "STATUS", "REASON"}}
@@ -111,9 +145,25 @@ func refusals(r *agentv1.AssignmentResult) []string {
 	if r == nil || r.GetAccepted() {
 		return nil
 	}
-	out := []string{fmt.Sprintf("%d was refused:", r.GetGeneration())}
+	out := []string{fmt.Sprintf("generation %d was refused:", r.GetGeneration())}
+	for _, f := range refusedFields(r) {
+		out = append(out, "- "+f)
+	}
+	return out
+}
+
+// refusalLine is refusals in one sentence; empty: nothing was refused.
+func refusalLine(r *agentv1.AssignmentResult) string {
+	if r == nil || r.GetAccepted() {
+		return ""
+	}
+	return fmt.Sprintf("generation %d was refused: %s", r.GetGeneration(), strings.Join(refusedFields(r), "; "))
+}
+
+func refusedFields(r *agentv1.AssignmentResult) []string {
+	var out []string
 	for _, f := range r.GetRefusals() {
-		out = append(out, "- "+f.GetField()+": "+f.GetReason())
+		out = append(out, f.GetField()+": "+f.GetReason())
 	}
 	return out
 }

@@ -73,9 +73,7 @@ func writeMore(w io.Writer, r *planev1.Resource) {
 	if problems := r.GetNodePoolStatus().GetProblems(); len(problems) > 0 {
 		fmt.Fprintln(w)
 		for _, p := range problems {
-			for i, line := range wrap(p, screen-gap) {
-				fmt.Fprintf(w, "%*s%s\n", gap*min(i, 1), "", line)
-			}
+			paragraph(w, p)
 		}
 	}
 	if nics := r.GetEdgeHostStatus().GetInventory().GetNics(); len(nics) > 0 {

@@ -1,7 +1,8 @@
 // Command hybridctl is the operator's command line for hybrid-plane. This file
 // owns its root command and exit codes; each subcommand has a file of its own.
 //
-// Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 plane unreachable.
+// Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 plane unreachable, 4
+// an operation goes on that was not waited for.
 package main
 
 import (
@@ -22,6 +23,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitUnreachable = 3
+	exitGoesOn      = 4
 
 	defaultTimeout = 10 * time.Second
 )
@@ -37,6 +39,12 @@ type unreachableError struct{ err error }
 
 func (e unreachableError) Error() string { return e.err.Error() }
 func (e unreachableError) Unwrap() error { return e.err }
+
+// goesOnError is an operation whose end was not waited for.
+type goesOnError struct{ err error }
+
+func (e goesOnError) Error() string { return e.err.Error() }
+func (e goesOnError) Unwrap() error { return e.err }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,11 +66,14 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	fmt.Fprintln(errOut, "hybridctl:", err)
 	var usage usageError
 	var unreachable unreachableError
+	var goesOn goesOnError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &unreachable):
 		return exitUnreachable
+	case errors.As(err, &goesOn):
+		return exitGoesOn
 	default:
 		return exitFailed
 	}
@@ -81,7 +92,8 @@ func newRoot() *cobra.Command {
 		Short: "Operate a hybrid-plane: clusters, profiles, node pools, hosts, tokens",
 		Long: `Operate a hybrid-plane: clusters, profiles, node pools, hosts, tokens.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 plane unreachable.`,
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 plane unreachable, 4
+an operation goes on that was not waited for.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          usage(cobra.NoArgs),
@@ -92,7 +104,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 plane unreachable.`,
 	})
 	root.PersistentFlags().StringVar(&g.context, "context", "", "context file (default $HYBRIDCTL_CONTEXT, else ~/.config/hybridctl/context.yaml)")
 	root.PersistentFlags().DurationVar(&g.timeout, "timeout", defaultTimeout, "how long to wait for the plane")
-	root.AddCommand(newApply(g), newGet(g), newDescribe(g), newDelete(g), newToken(g), newProvision(g), newCA(g), newVersion())
+	root.AddCommand(newApply(g), newGet(g), newDescribe(g), newDelete(g), newToken(g), newProvision(g), newHost(g), newCA(g), newVersion())
 	return root
 }
 

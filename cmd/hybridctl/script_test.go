@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,8 +11,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"hybridagent/plane/kind"
 	"hybridagent/plane/planetest"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
 // TestMain builds the command line as users get it: the test binary itself has
@@ -65,6 +68,7 @@ func TestScripts(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"enrol":     func(ts *testscript.TestScript, neg bool, args []string) { enrol(ts, p, neg, args) },
+					"play":      func(ts *testscript.TestScript, _ bool, args []string) { play(t, ts, p, args) },
 					"stopplane": func(*testscript.TestScript, bool, []string) { p.Stop() },
 				},
 			})
@@ -101,6 +105,32 @@ func expand(dir, cert, key string) error {
 		}
 	}
 	return nil
+}
+
+// play enrols a host and has it behave by itself until the script ends: play HOST
+// succeed|goback|silent [node]. A node is one already.
+func play(t *testing.T, ts *testscript.TestScript, p *planetest.Plane, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: play HOST succeed|goback|silent [node]")
+	}
+	answers := map[string]planetest.Answer{
+		"succeed": planetest.Succeed,
+		"goback":  planetest.GoBack("10.100.0.1 did not answer through 10.200.0.9; went back to 10.200.0.2; check that 10.200.0.9 forwards the VPC"),
+		"silent":  nil,
+	}
+	h := p.Enrolled(args[0])
+	s, err := h.TryConnect(&agentv1.Hello{HostId: h.ID, AgentVersion: "v0", Fingerprint: h.Fingerprint})
+	ts.Check(err)
+	base := &agentv1.HostStatus{Nic: "lan0", NodeIp: "10.200.0.11"}
+	if len(args) == 3 {
+		base.AppliedNodeDigest = "d0"
+		base.Conditions = []*agentv1.Condition{{Type: "NodeReady", Status: agentv1.ConditionStatus_CONDITION_STATUS_TRUE, Reason: "Ready", Message: "ready"}}
+	}
+	s.Play(base, answers[args[1]])
+	planetest.Eventually(t, func() (bool, string) {
+		resp, err := p.Operator().Get(context.Background(), &planev1.GetRequest{Kind: kind.Host, Name: h.ID})
+		return err == nil && resp.GetResource().GetEdgeHostStatus().GetHost().GetNic() != "", "the host has not reported"
+	})
 }
 
 // enrol plays a host: enrol HOST TOKENFILE. It reports two NICs and stays

@@ -119,10 +119,11 @@ Connected:    yes since 1970-01-01T00:00:00Z
 Agent:        -
 System:       -
 Generation:   7 in force, 8 wanted
-              8 was refused:
+              generation 8 was refused:
               - network.vpcCidrs[0]: overlaps 10.200.0.0/24 of lan0, so that the
               VPN server could not be reached any more
 Node:         refused, IP -, Kubernetes -
+VPN servers:  -
 Routes:       -
 Operation:    provision op, refused
 Outcome:      none of the operation's CA certificates has the pinned key; check

@@ -86,6 +86,9 @@ func hostRow(t *table, r *planev1.Resource) {
 	}
 	t.add(text(r.GetMetadata().GetName()), text(s.GetPool()), connected,
 		nodeState(s), text(s.GetHost().GetNodeIp()), text(s.GetHost().GetNic()))
+	if a := s.GetAssignment(); a.GetGeneration() == s.GetWantedGeneration() {
+		t.note(refusalLine(a))
+	}
 }
 
 // nodeState is the node in a word.
@@ -117,10 +120,16 @@ func nodeState(s *planev1.EdgeHostStatus) cell {
 func refusedOperation(s *planev1.EdgeHostStatus) bool {
 	for _, c := range s.GetConditions() {
 		if c.GetType() == "OperationRunning" && c.GetReason() == "Refused" {
-			return s.GetHost().GetAppliedNodeDigest() == ""
+			return s.GetHost().GetAppliedNodeDigest() == "" && !speaksOf(c.GetMessage(), s.GetNetworkSwitch().GetProgress())
 		}
 	}
 	return false
+}
+
+// speaksOf says whether a condition's words are about an operation.
+func speaksOf(words string, p *agentv1.OperationProgress) bool {
+	return p.GetOperationId() != "" && strings.Contains(words, p.GetOperationId()) ||
+		p.GetMessage() != "" && strings.Contains(words, p.GetMessage())
 }
 
 func tokenRow(t *table, r *planev1.Resource, now time.Time) {

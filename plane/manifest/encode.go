@@ -9,6 +9,7 @@ import (
 	"time"
 
 	yaml "github.com/goccy/go-yaml"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -43,6 +44,9 @@ func EncodeList(list []*planev1.Resource) map[string]any {
 	}
 	return map[string]any{"apiVersion": kind.APIVersion, "kind": "List", "items": items}
 }
+
+// Message is the form of a message that is no resource, as in a status.
+func Message(m proto.Message) map[string]any { return encodeMessage(m.ProtoReflect(), true) }
 
 // JSON and YAML write what Encode made, keys in order.
 func JSON(v any) ([]byte, error) {
