@@ -46,9 +46,12 @@ func (s *setVPN) switchLive(cmd *cobra.Command, g *globals) error {
 
 // explain adds what to do where the answer was lost on its way.
 func (s *setVPN) explain(err error) error {
+	shown := fmt.Sprintf("whether the operation was signed is shown by 'hybridctl describe host %s'", s.host)
 	switch status.Code(err) {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
-		return unreachableError{fmt.Errorf("the plane's answer did not come: %s; whether the operation was signed is shown by 'hybridctl describe host %s'", status.Convert(err).Message(), s.host)}
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return unreachableError{fmt.Errorf("the plane's answer did not come: %s; %s", status.Convert(err).Message(), shown)}
+	case codes.Canceled:
+		return goesOnError{fmt.Errorf("interrupted before the plane had answered; %s", shown)}
 	default:
 		return err
 	}

@@ -24,12 +24,28 @@ type outcome struct {
 	out, errOut string
 }
 
+// said is closed by the first words on standard error.
+type said chan struct{}
+
+func (s said) Write(b []byte) (int, error) {
+	select {
+	case <-s:
+	default:
+		close(s)
+	}
+	return len(b), nil
+}
+
 // start runs hybridctl beside the test.
 func start(ctx context.Context, p *planetest.Plane, args ...string) <-chan outcome {
+	return startWith(ctx, make(said), p, args...)
+}
+
+func startWith(ctx context.Context, first said, p *planetest.Plane, args ...string) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
 		var out, errOut bytes.Buffer
-		code := run(ctx, append(args, "--context", p.ContextFile), strings.NewReader(""), &out, &errOut)
+		code := run(ctx, append(args, "--context", p.ContextFile), strings.NewReader(""), &out, io.MultiWriter(&errOut, first))
 		done <- outcome{code, out.String(), errOut.String()}
 	}()
 	return done
@@ -56,8 +72,10 @@ func node(t *testing.T) (*planetest.Plane, *planetest.Host, *planetest.Stream, *
 func TestInterruptedSwitchGoesOn(t *testing.T) {
 	p, _, s, _ := node(t)
 	ctx, interrupt := context.WithCancel(t.Context())
-	done := start(ctx, p, "host", "set-vpn", "edge-1", "10.200.0.3", "--live")
+	signed := make(said)
+	done := startWith(ctx, signed, p, "host", "set-vpn", "edge-1", "10.200.0.3", "--live")
 	op := s.Switch()
+	<-signed
 	interrupt()
 	(<-done).want(t, exitGoesOn, "", "operation "+op.GetId()+" goes on; 'hybridctl describe host edge-1' shows how it ends")
 	s.AnswerSwitch(op, agentv1.OperationState_OPERATION_STATE_SUCCEEDED, "")
@@ -70,8 +88,10 @@ func TestInterruptedSwitchGoesOn(t *testing.T) {
 // TestSwitchOutlivesARestartOfThePlane: the wait goes on as soon as it answers.
 func TestSwitchOutlivesARestartOfThePlane(t *testing.T) {
 	p, h, s, u := node(t)
-	done := start(t.Context(), p, "host", "set-vpn", "edge-1", "10.200.0.3", "--live", "-o", "json")
+	signed := make(said)
+	done := startWith(t.Context(), signed, p, "host", "set-vpn", "edge-1", "10.200.0.3", "--live", "-o", "json")
 	op := s.Switch()
+	<-signed
 	p.Restart()
 	s = h.Connect(u.GetGeneration(), u.GetDigest())
 	s.AnswerSwitch(s.Switch(), agentv1.OperationState_OPERATION_STATE_SUCCEEDED, "")
@@ -100,7 +120,6 @@ func TestSwitchEndsWithItsCode(t *testing.T) {
 	(<-done).want(t, exitGoesOn, "", "operation "+op.GetId()+" has not ended within 1s and goes on")
 	(<-start(t.Context(), p, live...)).want(t, exitFailed, "", "an operation is under way: live network switch "+op.GetId())
 	s.AnswerSwitch(op, agentv1.OperationState_OPERATION_STATE_FAILED, "")
-	done = make(chan outcome)
 	planetest.Eventually(t, func() (bool, string) {
 		o := <-start(t.Context(), p, append(live, "--timeout", "1s")...)
 		return o.code == exitGoesOn, o.errOut
@@ -113,8 +132,10 @@ func TestSwitchEndsWithItsCode(t *testing.T) {
 // TestPlaneAwayWhileWaiting: the operator is told what is known.
 func TestPlaneAwayWhileWaiting(t *testing.T) {
 	p, _, s, _ := node(t)
-	done := start(t.Context(), p, "host", "set-vpn", "edge-1", "10.200.0.3", "--live", "--timeout", "3s")
+	signed := make(said)
+	done := startWith(t.Context(), signed, p, "host", "set-vpn", "edge-1", "10.200.0.3", "--live", "--timeout", "3s")
 	op := s.Switch()
+	<-signed
 	p.Stop()
 	o := <-done
 	o.want(t, exitUnreachable, "", "operation "+op.GetId()+" goes on, but the plane does not answer")
