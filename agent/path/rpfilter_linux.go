@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -62,7 +63,7 @@ func strictLinks(nic string, targets []netip.Addr) ([]string, error) {
 	var own, others []string
 	for _, link := range links {
 		attrs := link.Attrs()
-		if max(modes[netconfAll], modes[int32(attrs.Index)]) != rpStrict || attrs.Flags&unix.IFF_LOOPBACK != 0 || attrs.Flags&unix.IFF_UP == 0 {
+		if max(modes[netconfAll], modes[int32(attrs.Index)]) != rpStrict || attrs.Flags&net.FlagLoopback != 0 || attrs.Flags&net.FlagUp == 0 {
 			continue
 		}
 		if attrs.Name == nic {
