@@ -74,8 +74,6 @@ type switchOrder struct {
 	Former []string `json:"former,omitempty"`
 	// AnswerBy is when a host that has not told the end is taken to have failed.
 	AnswerBy time.Time `json:"answerBy"`
-	// Unanswered says that it was; a success that is told later counts all the same.
-	Unanswered bool `json:"unanswered,omitempty"`
 }
 
 // kind of the operation.

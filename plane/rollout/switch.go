@@ -21,7 +21,7 @@ const (
 	// its way to the plane is back on the former network long before.
 	answerWithin = 10 * time.Minute
 	// overdueCheck is how often the plane looks for hosts that have not answered.
-	overdueCheck = 5 * time.Second
+	overdueCheck = 2 * time.Second
 )
 
 // ErrGone says that the host is not enrolled.
@@ -141,23 +141,21 @@ func giveUp(r record, v fleet.View, known bool, now time.Time) (record, *order) 
 	default:
 		return r, nil
 	}
-	o, change := *p, *p.Switch
-	change.Unanswered = true
-	o.Switch, o.State, o.Message, o.EndedAt = &change, agentv1.OperationState_OPERATION_STATE_FAILED, why, now
+	o := *p
+	o.State, o.Message, o.EndedAt = agentv1.OperationState_OPERATION_STATE_FAILED, why, now
 	return r.end(o)
 }
 
 // lateSuccess takes the success of a live network switch that the plane had given
-// up: the host has that network, and the pool has to say so.
+// up or taken for failed: the host has that network, and the pool has to say so.
 func lateSuccess(r record, p *agentv1.OperationProgress, now time.Time) (record, *order) {
 	last := r.LastSwitch
-	if last == nil || !last.Switch.Unanswered || p.GetOperationId() != last.ID || p.GetState() != agentv1.OperationState_OPERATION_STATE_SUCCEEDED ||
+	const succeeded = agentv1.OperationState_OPERATION_STATE_SUCCEEDED
+	if last == nil || last.State == succeeded || p.GetOperationId() != last.ID || p.GetState() != succeeded ||
 		r.Pending != nil && r.Pending.Switch != nil {
 		return r, nil
 	}
-	o, change := last.as(p, now), *last.Switch
-	change.Unanswered = false
-	o.Switch = &change
+	o := last.as(p, now)
 	r.LastSwitch = &o
 	return r, &o
 }

@@ -1651,7 +1651,7 @@ type OperationStatus struct {
 	// When the plane takes it for failed, should the host not have answered; unset
 	// where it waits for ever.
 	AnswerBy *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=answer_by,json=answerBy,proto3" json:"answer_by,omitempty"`
-	// A sentence for people on what the plane made of it, or waits for. At most 1
+	// A sentence for people on what the plane made of it, or waits for. At most 2
 	// KiB.
 	Remark        string `protobuf:"bytes,5,opt,name=remark,proto3" json:"remark,omitempty"`
 	unknownFields protoimpl.UnknownFields
