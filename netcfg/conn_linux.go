@@ -1,15 +1,17 @@
 package netcfg
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 )
 
-// ackBatch is how many requests go into one send. Their ACKs must fit into the
-// default receive buffer, since the kernel answers before the send returns.
-const ackBatch = 100
+// sendBatch is how many requests go into one send. Were all refused, the answers
+// would have to fit into the default receive buffer: the kernel answers before the
+// send returns.
+const sendBatch = 100
 
 // requestConn is an rtnetlink socket for requests. The kernel handles a request
 // inside the send, so that the answer waits when the send returns: the socket
@@ -63,14 +65,14 @@ func (c *requestConn) close() { _ = unix.Close(c.fd) }
 // kernel's verdict on each.
 func (c *requestConn) writeRoutes(kind, flags uint16, routes []Route) []error {
 	return c.write(len(routes), func(b []byte, i int, seq uint32) []byte {
-		return appendRoute(b, kind, flags|flagRequest|flagAck, seq, routes[i])
+		return appendRoute(b, kind, flags|flagRequest, seq, routes[i])
 	})
 }
 
 // writeRules is writeRoutes for rules.
 func (c *requestConn) writeRules(kind, flags uint16, rules []Rule) []error {
 	return c.write(len(rules), func(b []byte, i int, seq uint32) []byte {
-		return appendRule(b, kind, flags|flagRequest|flagAck, seq, rules[i])
+		return appendRule(b, kind, flags|flagRequest, seq, rules[i])
 	})
 }
 
@@ -78,7 +80,7 @@ func (c *requestConn) writeRules(kind, flags uint16, rules []Rule) []error {
 func (c *requestConn) writeRoute(kind, flags uint16, r Route) error {
 	var errs [1]error
 	c.batch(errs[:], 0, func(b []byte, _ int, seq uint32) []byte {
-		return appendRoute(b, kind, flags|flagRequest|flagAck, seq, r)
+		return appendRoute(b, kind, flags|flagRequest, seq, r)
 	})
 	return errs[0]
 }
@@ -86,27 +88,33 @@ func (c *requestConn) writeRoute(kind, flags uint16, r Route) error {
 // write sends n requests that encode appends.
 func (c *requestConn) write(n int, encode func(b []byte, i int, seq uint32) []byte) []error {
 	errs := make([]error, n)
-	for start := 0; start < n; start += ackBatch {
-		c.batch(errs[start:min(start+ackBatch, n)], start, encode)
+	for start := 0; start < n; start += sendBatch {
+		c.batch(errs[start:min(start+sendBatch, n)], start, encode)
 	}
 	return errs
 }
 
-// batch sends one request per element of errs, all at once, and fills errs.
+// batch sends one request per element of errs, all at once, and fills errs. The
+// kernel answers in order, and without being asked where it refuses: consent to the
+// last request says that all others were met as well.
 func (c *requestConn) batch(errs []error, start int, encode func(b []byte, i int, seq uint32) []byte) {
 	first := c.seq + 1
-	c.out = c.out[:0]
-	for i := range errs {
-		c.out = encode(c.out, start+i, first+uint32(i))
-		errs[i] = errTruncated
-	}
 	c.seq += uint32(len(errs))
+	c.out = c.out[:0]
+	last := 0
+	for i := range errs {
+		last = len(c.out)
+		c.out = encode(c.out, start+i, first+uint32(i))
+		errs[i] = nil
+	}
+	flags := c.out[last+6:]
+	binary.NativeEndian.PutUint16(flags, binary.NativeEndian.Uint16(flags)|flagAck)
 	err := c.send()
-	for pending := len(errs); err == nil && pending > 0; {
+	for done := false; err == nil && !done; {
 		err = c.receive(func(m message) bool {
 			if i := m.seq - first; m.kind == nlmsgError && i < uint32(len(errs)) {
 				errs[i] = parseAck(m)
-				pending--
+				done = m.seq == c.seq
 			}
 			return true
 		})

@@ -118,8 +118,7 @@ func (m *model) ruleOutcome(r Rule, err error) bool {
 // swapped notes that r took the place of the route with its key. Where several
 // had the key, the kernel swapped one of them: a reading tells which.
 func (m *model) swapped(r Route) {
-	m.have.dropKey(r.key())
-	m.have.add(r)
+	m.have.set(r)
 }
 
 // blocked are the keys of wanted routes that a foreign route holds: replacing ours

@@ -39,6 +39,9 @@ func (m *model) installed() []Route {
 			list = append(list, w)
 		}
 	}
+	if len(list) == len(m.have.first) && len(m.have.more) == 0 {
+		return sortRoutes(list)
+	}
 	for r := range m.have.all() {
 		if m.mine(r) && m.want[r.key()] != r {
 			list = append(list, r)

@@ -78,6 +78,14 @@ func (m *modelKernel) writeRules(kind, _ uint16, rules []Rule) []error {
 	return errs
 }
 
+func (m *model) adoptAll(t *rapid.T, d Desired) {
+	want, err := checkWanted(d.Routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.adopt(d, want)
+}
+
 // read is a full scan.
 func (m *model) read(k *modelKernel) {
 	m.have, m.foreign, m.rules = newRouteSet(0), map[Route]bool{}, map[Rule]bool{}
@@ -157,7 +165,7 @@ func TestApplyHoldsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := drawKernel(t)
 		m := newModel()
-		m.adopt(drawDesired(t, k))
+		m.adoptAll(t, drawDesired(t, k))
 		m.read(k)
 		foreign := func(r Route) bool { return !r.Own() || !m.mine(r) }
 		mine := func(r Route) bool { return !foreign(r) }
@@ -242,7 +250,7 @@ func TestDiffIsWhatApplyWrites(t *testing.T) {
 		k := drawKernel(t)
 		desired := drawDesired(t, k)
 		m := newModel()
-		m.adopt(desired)
+		m.adoptAll(t, desired)
 		m.read(k)
 		pure, own := Diff(desired, k.routes, k.rules), m.diff()
 		if !slices.Equal(pure.Add, own.Add) || !slices.Equal(pure.Replace, own.Replace) || !slices.Equal(pure.AddRules, own.AddRules) ||

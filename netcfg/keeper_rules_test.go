@@ -216,6 +216,10 @@ func TestKeeperSparesWhatNoRecordTellsOf(t *testing.T) {
 		must(t, err)
 	}
 	unrecorded := []Route{other, inProbe}
+	own, err := OwnRoutes()
+	if err != nil || !slices.Equal(own, []Route{want, other, inProbe}) {
+		t.Errorf("own routes %v, %v", own, err)
+	}
 	eventually(t, "they are reported", func() bool { return slices.Equal(k.Status().Unrecorded, unrecorded) })
 	next := want
 	next.Gateway = netip.MustParseAddr("10.200.0.3")

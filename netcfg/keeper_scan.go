@@ -2,6 +2,7 @@ package netcfg
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,7 +22,7 @@ const (
 func (k *Keeper) scan(full bool) error {
 	have, foreign := newRouteSet(len(k.have.first)), make(map[Route]bool)
 	protocol := OwnProtocol
-	if full {
+	if full && k.managing { // before the first Set no prefix is wanted
 		protocol = 0
 	}
 	for _, table := range k.scanned(full) {
@@ -60,13 +61,7 @@ func (k *Keeper) scan(full bool) error {
 // scanned are the tables to read: the main one and, short of a full scan, those
 // probe tables that may hold something.
 func (k *Keeper) scanned(full bool) []int {
-	tables := append(make([]int, 0, 1+MaxVPNServers), TableMain)
-	for t := ProbeTable; t < ProbeTable+MaxVPNServers; t++ {
-		if full || k.tables[t] {
-			tables = append(tables, t)
-		}
-	}
-	return tables
+	return slices.DeleteFunc(ownTables(), func(t int) bool { return !full && t != TableMain && !k.tables[t] })
 }
 
 // settleMissing forgets failures of what is there after all.

@@ -12,7 +12,7 @@ import (
 
 // readBackAtOnce is up to how many routes Set reads back before it returns. More
 // take longer to read than to write: their reading back follows.
-const readBackAtOnce = 1000
+const readBackAtOnce = 256
 
 // Set makes desired what to hold: what is new or changed is written first, then
 // what is no longer wanted is deleted. It is idempotent, safe for concurrent use,
@@ -20,7 +20,8 @@ const readBackAtOnce = 1000
 // with an error too: what could be installed is, and the rest is tried again on
 // every change of links, addresses, routes and rules.
 func (k *Keeper) Set(ctx context.Context, desired Desired) (Achieved, error) {
-	if err := errors.Join(checkWanted(desired.Routes), checkRules(desired.Rules)); err != nil {
+	want, err := checkWanted(desired.Routes)
+	if err := errors.Join(err, checkRules(desired.Rules)); err != nil {
 		return Achieved{}, err
 	}
 	select {
@@ -39,22 +40,23 @@ func (k *Keeper) Set(ctx context.Context, desired Desired) (Achieved, error) {
 	if k.req == nil {
 		return Achieved{}, errors.New("cannot set routes: the route keeper has stopped")
 	}
-	return k.set(desired)
+	return k.set(desired, want)
 }
 
-// checkWanted refuses what the Keeper could not own or tell apart.
-func checkWanted(want []Route) error {
-	keys := make(map[routeKey]bool, len(want))
-	for _, r := range want {
+// checkWanted refuses what the Keeper could not own or tell apart, and gives the
+// routes by key.
+func checkWanted(routes []Route) (map[routeKey]Route, error) {
+	want := make(map[routeKey]Route, len(routes))
+	for _, r := range routes {
 		if why := unfit(r); why != "" {
-			return fmt.Errorf("cannot set route %s: %s", r, why)
+			return nil, fmt.Errorf("cannot set route %s: %s", r, why)
 		}
-		if keys[r.key()] {
-			return fmt.Errorf("cannot set route %s: wanted twice", r)
+		known := len(want)
+		if want[r.key()] = r; len(want) == known {
+			return nil, fmt.Errorf("cannot set route %s: wanted twice", r)
 		}
-		keys[r.key()] = true
 	}
-	return nil
+	return want, nil
 }
 
 // unfit says why the kernel's route would never be the wanted one, or never ours.
@@ -78,8 +80,8 @@ func unfit(r Route) string {
 	return ""
 }
 
-func (k *Keeper) set(desired Desired) (Achieved, error) {
-	grown := k.adopt(desired)
+func (k *Keeper) set(desired Desired, want map[routeKey]Route) (Achieved, error) {
+	grown := k.adopt(desired, want)
 	var done Achieved
 	var failures []error
 	if c := k.diff(); !c.Empty() || grown {
@@ -103,24 +105,26 @@ func (k *Keeper) set(desired Desired) (Achieved, error) {
 	return done, errors.Join(failures...)
 }
 
-// adopt takes over what is wanted, and says whether the kernel may hold something
+// adopt takes over what is wanted, its routes also by key, and says whether the kernel may hold something
 // about it that was not looked at yet.
-func (m *model) adopt(desired Desired) (grown bool) {
+func (m *model) adopt(desired Desired, want map[routeKey]Route) (grown bool) {
 	grown = !m.managing
 	m.managing = true
 	for key := range m.want {
-		m.former[key] = true
+		if _, still := want[key]; !still {
+			m.former[key] = true
+		}
 	}
 	for _, id := range desired.Former {
 		m.former[id.key()] = true
 	}
 	old := m.places
 	m.wanted = slices.Clone(desired.Routes)
-	m.want = make(map[routeKey]Route, len(m.wanted))
+	m.want = want
 	m.places = make(map[routeKey]bool, len(m.wanted))
 	m.gateways = make(map[netip.Addr]bool)
 	for _, r := range m.wanted {
-		m.want[r.key()], m.places[r.place()], m.tables[r.Table] = r, true, true
+		m.places[r.place()], m.tables[r.Table] = true, true
 		if r.Gateway.IsValid() {
 			m.gateways[r.Gateway] = true
 		}

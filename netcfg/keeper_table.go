@@ -36,6 +36,13 @@ func (s routeSet) add(r Route) {
 	}
 }
 
+// set makes r the only route with its key.
+func (s routeSet) set(r Route) {
+	key := r.key()
+	s.first[key] = r
+	delete(s.more, key)
+}
+
 func (s routeSet) remove(r Route) {
 	key := r.key()
 	if s.first[key] != r {

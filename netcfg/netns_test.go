@@ -14,7 +14,7 @@ import (
 // enterNetns moves the test into a network namespace of its own and returns the
 // namespace for goroutines to join. The thread is never unlocked, so that it ends
 // with the test and no other goroutine ever runs on it.
-func enterNetns(t *testing.T) (goIn func(func())) {
+func enterNetns(t testing.TB) (goIn func(func())) {
 	t.Helper()
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -39,7 +39,7 @@ func enterNetns(t *testing.T) (goIn func(func())) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func must(t *testing.T, err error) {
 
 // addNIC makes a veth pair with both ends up in the current namespace and gives
 // one end the addresses.
-func addNIC(t *testing.T, name string, addrs ...string) netlink.Link {
+func addNIC(t testing.TB, name string, addrs ...string) netlink.Link {
 	t.Helper()
 	la := netlink.NewLinkAttrs()
 	la.Name = name
@@ -65,7 +65,7 @@ func addNIC(t *testing.T, name string, addrs ...string) netlink.Link {
 	return link
 }
 
-func addAddr(t *testing.T, link netlink.Link, addr string) {
+func addAddr(t testing.TB, link netlink.Link, addr string) {
 	t.Helper()
 	a, err := netlink.ParseAddr(addr)
 	must(t, err)

@@ -99,7 +99,8 @@ func TestPlanRoutes(t *testing.T) {
 			if got := planText(plan); got != c.want || intent.NotRequired() != (c.vpn == "") {
 				t.Errorf("got\n%swant\n%s", got, c.want)
 			}
-			must(t, checkWanted(plan.Routes))
+			_, err = checkWanted(plan.Routes)
+			must(t, err)
 		})
 	}
 }

@@ -100,6 +100,15 @@ func ownTable(table int) bool { return table == TableMain || probeTable(table) }
 
 func probeTable(table int) bool { return table >= ProbeTable && table < ProbeTable+MaxVPNServers }
 
+// ownTables are the tables that the Keeper writes to.
+func ownTables() []int {
+	tables := append(make([]int, 0, 1+MaxVPNServers), TableMain)
+	for t := ProbeTable; t < ProbeTable+MaxVPNServers; t++ {
+		tables = append(tables, t)
+	}
+	return tables
+}
+
 // Own says whether the route carries OwnProtocol in a table that the Keeper writes
 // to. Whether it is the Keeper's is for its record to say (Desired.Former).
 func (r Route) Own() bool { return r.Protocol == OwnProtocol && ownTable(r.Table) }

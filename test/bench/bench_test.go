@@ -120,6 +120,41 @@ func TestDriftHarness(t *testing.T) {
 	}
 }
 
+// TestBulkHarness goes without bird, which a test must not download.
+func TestBulkHarness(t *testing.T) {
+	e := quickEnv(t)
+	const n = 150
+	for name, start := range map[string]func(context.Context, *env, int) (bulkSubject, error){
+		"raw": startBulkRaw, "ours": startBulkOurs, "ip": startBulkIP,
+	} {
+		s, err := start(t.Context(), e, n)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for step := range bulkSteps {
+			if err := s.write(t.Context(), step); err != nil {
+				t.Errorf("%s, step %d: %v", name, step, err)
+			}
+		}
+		if s, ok := s.(*bulkRaw); ok { // what is gone cannot be replaced: the floor notices
+			if err := s.write(t.Context(), bulkReplace); err == nil {
+				t.Error("the floor does not read its answers")
+			}
+		}
+		s.stop()
+	}
+}
+
+func TestListHarness(t *testing.T) {
+	results, err := list(t.Context(), quickEnv(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := results[0]; r.Value <= 0 || r.Floor <= 0 || r.Peers["vishvananda_strict"] <= 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestPushFloor(t *testing.T) {
 	e := quickEnv(t)
 	s, err := startPushFloor(t.Context(), e)
@@ -157,7 +192,7 @@ func TestChildrenDieWithTheirContext(t *testing.T) {
 	}
 	defer h.close()
 	ctx, cancel := context.WithCancel(t.Context())
-	c, err := h.startRole(ctx, "repair-raw", fmt.Sprint(h.link))
+	c, err := h.startRole(ctx, "repair-raw", fmt.Sprint(h.link), "256")
 	if err != nil {
 		t.Fatal(err)
 	}

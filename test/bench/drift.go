@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -20,6 +19,8 @@ const (
 	// driftRoutes are deleted in turn, so that one route is hit every few
 	// seconds: damping is for fights, and this is none.
 	driftRoutes = 256
+	// driftMany is how many the subjects hold in the second measurement.
+	driftMany = 10_000
 	// driftPause lets a subject fall asleep between trials, as drift finds it.
 	driftPause = 3 * time.Millisecond
 )
@@ -27,7 +28,7 @@ const (
 // driftRoute is the n-th route that a subject holds.
 func driftRoute(n, link int, protocol uint8) floor.Route {
 	return floor.Route{
-		Dst: [4]byte{10, 100, byte(n), 0}, Bits: 24, Gateway: vpnServer(), Source: nodeIP(), Link: link, Protocol: protocol,
+		Dst: [4]byte{10, 100 + byte(n>>8), byte(n), 0}, Bits: 24, Gateway: vpnServer(), Source: nodeIP(), Link: link, Protocol: protocol,
 	}
 }
 
@@ -36,7 +37,11 @@ func floorRoutes(args []string) ([]floor.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes := make([]floor.Route, driftRoutes)
+	count, err := strconv.Atoi(args[1])
+	if err != nil {
+		return nil, err
+	}
+	routes := make([]floor.Route, count)
 	for n := range routes {
 		routes[n] = driftRoute(n, link, floor.Protocol)
 	}
@@ -64,14 +69,7 @@ func repairOurs(ctx context.Context, args []string, ready func()) error {
 	if err != nil {
 		return err
 	}
-	want := make([]netcfg.Route, len(routes))
-	for i, r := range routes {
-		want[i] = netcfg.Route{
-			Dst: netip.PrefixFrom(netip.AddrFrom4(r.Dst), int(r.Bits)), Gateway: netip.AddrFrom4(r.Gateway),
-			Source: netip.AddrFrom4(r.Source), LinkIndex: r.Link, Protocol: netcfg.OwnProtocol,
-			Type: netcfg.TypeUnicast, Table: netcfg.TableMain,
-		}
-	}
+	want := wanted(routes)
 	keeper := netcfg.NewKeeper(zap.NewNop(), netcfg.KeeperOptions{})
 	ended := make(chan error, 1)
 	go func() { ended <- keeper.Run(ctx) }()
@@ -93,11 +91,11 @@ type driftSubject struct {
 	took     []time.Duration
 }
 
-func (s *driftSubject) start(ctx context.Context) (err error) {
+func (s *driftSubject) start(ctx context.Context, routes int) (err error) {
 	if s.host, err = newHost(); err != nil {
 		return err
 	}
-	if s.child, err = s.host.startRole(ctx, s.role, strconv.Itoa(s.host.link)); err != nil {
+	if s.child, err = s.host.startRole(ctx, s.role, strconv.Itoa(s.host.link), strconv.Itoa(routes)); err != nil {
 		return err
 	}
 	if s.writer, err = s.host.open(0); err != nil {
@@ -148,8 +146,18 @@ func awaitRoute(monitor floor.Socket, r floor.Route, begin time.Time, buf []byte
 	}
 }
 
-// drift measures route deleted → route back, for ours and both floors in turn.
+// drift measures route deleted → route back.
 func drift(ctx context.Context, e *env) ([]Result, error) {
+	return driftAmong(ctx, e, "net.drift", driftRoutes)
+}
+
+// drift10k measures the same where each subject holds many routes.
+func drift10k(ctx context.Context, e *env) ([]Result, error) {
+	return driftAmong(ctx, e, "net.drift_10k", driftMany)
+}
+
+// driftAmong measures ours and both floors in turn.
+func driftAmong(ctx context.Context, e *env, id string, routes int) ([]Result, error) {
 	raw := &driftSubject{role: "repair-raw", protocol: floor.Protocol}
 	vish := &driftSubject{role: "repair-vishvananda", protocol: floor.Protocol}
 	ours := &driftSubject{role: "repair-ours", protocol: netcfg.OwnProtocol}
@@ -161,7 +169,7 @@ func drift(ctx context.Context, e *env) ([]Result, error) {
 	}()
 	for _, s := range subjects {
 		s.writer, s.monitor = -1, -1
-		if err := s.start(ctx); err != nil {
+		if err := s.start(ctx, routes); err != nil {
 			return nil, err
 		}
 	}
@@ -180,7 +188,7 @@ func drift(ctx context.Context, e *env) ([]Result, error) {
 	p50 := func(s *driftSubject) float64 { return micros(percentile(s.took, 50)) }
 	p99 := func(s *driftSubject) float64 { return micros(percentile(s.took, 99)) }
 	return []Result{
-		compare("net.drift.p50", "µs", p50(ours), p50(raw), 3, map[string]float64{"vishvananda": p50(vish)}),
-		compare("net.drift.p99", "µs", p99(ours), p99(vish), 2, map[string]float64{"raw": p99(raw)}),
+		compare(id+".p50", "µs", p50(ours), p50(raw), 3, map[string]float64{"vishvananda": p50(vish)}),
+		compare(id+".p99", "µs", p99(ours), p99(vish), 2, map[string]float64{"raw": p99(raw)}),
 	}, nil
 }

@@ -34,6 +34,9 @@ func groups() []group {
 	return []group{
 		{[]string{"net.push_to_kernel.p50", "net.push_to_kernel.p99"}, push},
 		{[]string{"net.drift.p50", "net.drift.p99"}, drift},
+		{[]string{"net.drift_10k.p50", "net.drift_10k.p99"}, drift10k},
+		{bulkIDs(), bulk},
+		{[]string{"net.list_own"}, list},
 		{[]string{"start.exec_to_route.p50"}, start},
 	}
 }

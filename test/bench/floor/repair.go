@@ -11,11 +11,6 @@ import (
 // RepairRaw puts deleted routes back with bare system calls: one read, one send.
 // It calls ready once the routes are installed and never returns but by error.
 func RepairRaw(routes []Route, ready func()) error {
-	events, err := Open(RouteEvents)
-	if err != nil {
-		return err
-	}
-	defer events.Close()
 	writer, err := Open(0)
 	if err != nil {
 		return err
@@ -29,6 +24,11 @@ func RepairRaw(routes []Route, ready func()) error {
 			return fmt.Errorf("cannot install route: %w", err)
 		}
 	}
+	events, err := Open(RouteEvents) // not before: its own writes would fill the buffer
+	if err != nil {
+		return err
+	}
+	defer events.Close()
 	ready()
 	buf := make([]byte, 8<<10)
 	for {
@@ -48,12 +48,6 @@ func RepairRaw(routes []Route, ready func()) error {
 // RepairVishvananda does the same with vishvananda/netlink as its documentation
 // shows it: RouteSubscribe and RouteAdd.
 func RepairVishvananda(routes []Route, ready func()) error {
-	updates := make(chan netlink.RouteUpdate, 64)
-	done := make(chan struct{})
-	defer close(done)
-	if err := netlink.RouteSubscribe(updates, done); err != nil {
-		return fmt.Errorf("cannot subscribe to route events: %w", err)
-	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("cannot open rtnetlink socket: %w", err)
@@ -68,6 +62,12 @@ func RepairVishvananda(routes []Route, ready func()) error {
 		if err := h.RouteAdd(route); err != nil {
 			return fmt.Errorf("cannot install route: %w", err)
 		}
+	}
+	updates := make(chan netlink.RouteUpdate, 64)
+	done := make(chan struct{})
+	defer close(done)
+	if err := netlink.RouteSubscribe(updates, done); err != nil {
+		return fmt.Errorf("cannot subscribe to route events: %w", err)
 	}
 	ready()
 	for u := range updates {
