@@ -22,7 +22,10 @@ func (s *Server) present(w world, r *planev1.Resource) *planev1.Resource {
 	switch c.GetKind() {
 	case kind.Host:
 		if st := s.fleet.HostStatus(c.GetMetadata().GetName()); st != nil {
-			st.NetworkSwitch = s.ops.NetworkSwitch(c.GetMetadata().GetName())
+			// A plane that was restored from a backup may know it from the host alone.
+			if known := s.ops.NetworkSwitch(c.GetMetadata().GetName()); known != nil {
+				st.NetworkSwitch = known
+			}
 			c.Status = &planev1.Resource_EdgeHostStatus{EdgeHostStatus: st}
 		}
 	case kind.Pool:
