@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hybridagent/agent/path"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	localv1 "hybridagent/proto/hybrid/local/v1"
 )
@@ -21,7 +22,8 @@ type collector struct {
 	source Source
 
 	build, condition, repairs, repairSeconds, repairAt, routes *prometheus.Desc
-	pathUp, pathRTT, offset, serverOffset, serverUp            *prometheus.Desc
+	offset, serverOffset, serverUp                             *prometheus.Desc
+	probe, probeRTT, verdict, pathMTU, vpnServer               *prometheus.Desc
 	connected, connects, certificate, generation, operation    *prometheus.Desc
 }
 
@@ -38,8 +40,11 @@ func newCollector(source Source) *collector {
 		repairSeconds: desc("route_last_repair_seconds", "How long the last repair took from the kernel's event to the route's return."),
 		repairAt:      desc("route_last_repair_timestamp_seconds", "When the last repair was, in seconds since 1970."),
 		routes:        desc("routes_installed", "Routes of the agent in the kernel."),
-		pathUp:        desc("path_target_up", "Whether the last probe of the target was answered.", "target", "method"),
-		pathRTT:       desc("path_target_rtt_seconds", "Round-trip time of the last answer of the target.", "target", "method"),
+		probe:         desc("path_probe_success", "Whether the last probe of the target was answered.", "target", "method"),
+		probeRTT:      desc("path_probe_rtt_seconds", "Round-trip time of the last answer of the target.", "target", "method"),
+		verdict:       desc("path_verdict", "Whether the verdict on the way to the VPC names this segment as broken; segment none: the way is healthy.", "segment"),
+		pathMTU:       desc("path_mtu_bytes", "Size of the largest packet that the way to the VPC carries."),
+		vpnServer:     desc("vpn_server_up", "Whether the last probe through the VPN server was answered.", "server"),
 		offset:        desc("clock_offset_seconds", "What to add to the clock to agree with the NTP servers."),
 		serverOffset:  desc("ntp_server_offset_seconds", "What to add to the clock to agree with the server.", "server"),
 		serverUp:      desc("ntp_server_up", "Whether the server's last answer was usable and agrees with the majority.", "server"),
@@ -54,7 +59,7 @@ func newCollector(source Source) *collector {
 // Describe is part of prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.build, c.condition, c.repairs, c.repairSeconds, c.repairAt, c.routes, c.pathUp, c.pathRTT, c.offset,
+		c.build, c.condition, c.repairs, c.repairSeconds, c.repairAt, c.routes, c.probe, c.probeRTT, c.verdict, c.pathMTU, c.vpnServer, c.offset,
 		c.serverOffset, c.serverUp, c.connected, c.connects, c.certificate, c.generation, c.operation,
 	} {
 		ch <- d
@@ -85,7 +90,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.repairAt, float64(at.AsTime().UnixNano())/1e9)
 	}
 	gauge(c.routes, float64(len(s.GetNetwork().GetRoutes())))
-	c.collectMeasured(s, gauge)
+	c.collectPath(s, gauge)
+	c.collectTime(s, gauge)
 	gauge(c.connected, truth(s.GetPlane().GetConnected()))
 	counter(c.connects, float64(c.source.Connects()))
 	if end := s.GetPlane().GetCertificateExpiresAt(); end != nil {
@@ -100,19 +106,43 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// collectMeasured shows what the path and time stages measured. A target that is
-// probed twice under one name would make the scrape fail: the first counts.
-func (c *collector) collectMeasured(s *localv1.Status, gauge func(*prometheus.Desc, float64, ...string)) {
+// collectPath shows what the path stage measured. A target that is probed twice
+// under one name would make the scrape fail: the first counts.
+func (c *collector) collectPath(s *localv1.Status, gauge func(*prometheus.Desc, float64, ...string)) {
 	seen := map[string]bool{}
 	for _, t := range s.GetPath() {
 		if key := t.GetMethod() + " " + t.GetTarget(); !seen[key] {
 			seen[key] = true
-			gauge(c.pathUp, truth(t.GetOk()), t.GetTarget(), t.GetMethod())
+			gauge(c.probe, truth(t.GetOk()), t.GetTarget(), t.GetMethod())
 			if t.GetOk() {
-				gauge(c.pathRTT, t.GetRtt().AsDuration().Seconds(), t.GetTarget(), t.GetMethod())
+				gauge(c.probeRTT, t.GetRtt().AsDuration().Seconds(), t.GetTarget(), t.GetMethod())
 			}
 		}
 	}
+	for _, v := range s.GetNetwork().GetVpnServers() {
+		if key := "vpn " + v.GetAddress(); !seen[key] {
+			seen[key] = true
+			gauge(c.vpnServer, truth(v.GetOk()), v.GetAddress())
+		}
+	}
+	summary := s.GetPathSummary()
+	if summary == nil {
+		return
+	}
+	healthy := summary.GetSegment() == "" && summary.GetVerdict() == path.Healthy.String()
+	gauge(c.verdict, truth(healthy), "none")
+	for _, segment := range path.Segments() {
+		gauge(c.verdict, truth(summary.GetSegment() == string(segment)), string(segment))
+	}
+	if summary.GetPathMtu() > 0 {
+		gauge(c.pathMTU, float64(summary.GetPathMtu()))
+	}
+}
+
+// collectTime shows what the time stage measured; of a server that is named twice
+// the first answer counts.
+func (c *collector) collectTime(s *localv1.Status, gauge func(*prometheus.Desc, float64, ...string)) {
+	seen := map[string]bool{}
 	for _, t := range s.GetTimeServers() {
 		if key := "ntp " + t.GetServer(); !seen[key] {
 			seen[key] = true

@@ -36,8 +36,10 @@ func full() *localv1.Status {
 		Plane:      &localv1.PlaneConnection{Connected: true, CertificateExpiresAt: at},
 		Assignment: &localv1.AssignmentState{Generation: 7},
 		Network: &localv1.NetworkState{
-			Routes: []string{"10.100.0.0/16 via 10.200.0.2"}, Repairs: 2, LastRepairAt: at, LastRepairTook: durationpb.New(400 * time.Microsecond),
+			VpnServers: []*localv1.VPNServer{{Address: "10.200.0.2", Active: true, Ok: true}, {Address: "10.200.0.3"}, {Address: "10.200.0.3", Ok: true}},
+			Routes:     []string{"10.100.0.0/16 via 10.200.0.2"}, Repairs: 2, LastRepairAt: at, LastRepairTook: durationpb.New(400 * time.Microsecond),
 		},
+		PathSummary: &localv1.PathSummary{Verdict: "Unreachable", Segment: "tunnel", PathMtu: 1400},
 		Path: []*localv1.PathTarget{
 			{Target: "10.100.0.10:443", Method: "tcp", Ok: true, Rtt: durationpb.New(1500 * time.Microsecond)},
 			{Target: "10.100.0.1", Method: "icmp", Error: "no answer"},
@@ -73,13 +75,31 @@ hybrid_agent_condition{status="unknown",type="Registered"} 0
 # HELP hybrid_agent_operation_running Whether an operation runs.
 # TYPE hybrid_agent_operation_running gauge
 hybrid_agent_operation_running{kind="provision"} 1
-# HELP hybrid_agent_path_target_rtt_seconds Round-trip time of the last answer of the target.
-# TYPE hybrid_agent_path_target_rtt_seconds gauge
-hybrid_agent_path_target_rtt_seconds{method="tcp",target="10.100.0.10:443"} 0.0015
-# HELP hybrid_agent_path_target_up Whether the last probe of the target was answered.
-# TYPE hybrid_agent_path_target_up gauge
-hybrid_agent_path_target_up{method="icmp",target="10.100.0.1"} 0
-hybrid_agent_path_target_up{method="tcp",target="10.100.0.10:443"} 1
+# HELP hybrid_agent_path_probe_rtt_seconds Round-trip time of the last answer of the target.
+# TYPE hybrid_agent_path_probe_rtt_seconds gauge
+hybrid_agent_path_probe_rtt_seconds{method="tcp",target="10.100.0.10:443"} 0.0015
+# HELP hybrid_agent_path_probe_success Whether the last probe of the target was answered.
+# TYPE hybrid_agent_path_probe_success gauge
+hybrid_agent_path_probe_success{method="icmp",target="10.100.0.1"} 0
+hybrid_agent_path_probe_success{method="tcp",target="10.100.0.10:443"} 1
+# HELP hybrid_agent_path_mtu_bytes Size of the largest packet that the way to the VPC carries.
+# TYPE hybrid_agent_path_mtu_bytes gauge
+hybrid_agent_path_mtu_bytes 1400
+# HELP hybrid_agent_path_verdict Whether the verdict on the way to the VPC names this segment as broken; segment none: the way is healthy.
+# TYPE hybrid_agent_path_verdict gauge
+hybrid_agent_path_verdict{segment="API port"} 0
+hybrid_agent_path_verdict{segment="DNS"} 0
+hybrid_agent_path_verdict{segment="MTU"} 0
+hybrid_agent_path_verdict{segment="VPN server"} 0
+hybrid_agent_path_verdict{segment="address"} 0
+hybrid_agent_path_verdict{segment="clock"} 0
+hybrid_agent_path_verdict{segment="gateway"} 0
+hybrid_agent_path_verdict{segment="internet"} 0
+hybrid_agent_path_verdict{segment="link"} 0
+hybrid_agent_path_verdict{segment="none"} 0
+hybrid_agent_path_verdict{segment="proxy"} 0
+hybrid_agent_path_verdict{segment="reverse-path filter"} 0
+hybrid_agent_path_verdict{segment="tunnel"} 1
 # HELP hybrid_agent_route_last_repair_seconds How long the last repair took from the kernel's event to the route's return.
 # TYPE hybrid_agent_route_last_repair_seconds gauge
 hybrid_agent_route_last_repair_seconds 0.0004
@@ -89,11 +109,16 @@ hybrid_agent_route_repairs_total 2
 # HELP hybrid_agent_session_connects_total Streams that the plane has welcomed since the daemon started.
 # TYPE hybrid_agent_session_connects_total counter
 hybrid_agent_session_connects_total 3
+# HELP hybrid_agent_vpn_server_up Whether the last probe through the VPN server was answered.
+# TYPE hybrid_agent_vpn_server_up gauge
+hybrid_agent_vpn_server_up{server="10.200.0.2"} 1
+hybrid_agent_vpn_server_up{server="10.200.0.3"} 0
 `
 	names := []string{
 		"hybrid_agent_assignment_generation", "hybrid_agent_clock_offset_seconds", "hybrid_agent_condition", "hybrid_agent_operation_running",
-		"hybrid_agent_path_target_rtt_seconds", "hybrid_agent_path_target_up", "hybrid_agent_route_last_repair_seconds",
+		"hybrid_agent_path_probe_rtt_seconds", "hybrid_agent_path_probe_success", "hybrid_agent_route_last_repair_seconds",
 		"hybrid_agent_route_repairs_total", "hybrid_agent_session_connects_total",
+		"hybrid_agent_path_mtu_bytes", "hybrid_agent_path_verdict", "hybrid_agent_vpn_server_up",
 	}
 	if err := testutil.CollectAndCompare(newCollector(source{full()}), strings.NewReader(want), names...); err != nil {
 		t.Error(err)
@@ -115,9 +140,9 @@ func TestNames(t *testing.T) {
 	}
 	want := []string{
 		"assignment_generation", "build_info", "certificate_expiry_timestamp_seconds", "clock_offset_seconds", "condition",
-		"ntp_server_offset_seconds", "ntp_server_up", "operation_running", "path_target_rtt_seconds", "path_target_up",
+		"ntp_server_offset_seconds", "ntp_server_up", "operation_running", "path_mtu_bytes", "path_probe_rtt_seconds", "path_probe_success", "path_verdict",
 		"route_last_repair_seconds", "route_last_repair_timestamp_seconds", "route_repairs_total", "routes_installed",
-		"session_connected", "session_connects_total",
+		"session_connected", "session_connects_total", "vpn_server_up",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("metrics\n%v, want\n%v", names, want)

@@ -25,6 +25,14 @@ const (
 	SegmentClock    Segment = "clock"
 )
 
+// Segments lists every segment that can be broken.
+func Segments() []Segment {
+	return []Segment{
+		SegmentLink, SegmentAddress, SegmentGateway, SegmentInternet, SegmentDNS, SegmentProxy, SegmentServer, SegmentTunnel,
+		SegmentAPI, SegmentMTU, SegmentRPFilter, SegmentClock,
+	}
+}
+
 // Verdict is what the results say together.
 type Verdict int
 

@@ -93,6 +93,7 @@ func (w *watched) set(change func(*Plan)) {
 
 // TestEachSegmentIsNamed breaks each part of the way in turn, with real kernels.
 func TestEachSegmentIsNamed(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		verdict Verdict
 		segment Segment
@@ -202,7 +203,7 @@ func TestEachSegmentIsNamed(t *testing.T) {
 		"clock": {
 			ClockWrong, SegmentClock, []string{"the clock of this host is at least 1h", "10.100.0.10:443", "NTP"},
 			func(w *watched) {
-				w.certificate.Store(newCertificate(w.t, time.Now().Add(2*time.Hour)))
+				w.certificate.Store(newCertificate(w.t, time.Now().Add(90*time.Minute)))
 				w.set(func(p *Plan) { p.Routes += "\n" }) // checked at each change of the way
 			},
 			func(w *watched) { w.certificate.Store(newCertificate(w.t, time.Now().Add(-time.Hour))) },
