@@ -82,7 +82,10 @@ func routesInstalled(f *facts) verdict {
 		note += "; left out: " + u.Error()
 	}
 	if len(f.routes.Damped) > 0 {
-		note = fmt.Sprintf("; something on this host keeps removing %s: find it and stop it", f.routeText(f.routes.Damped[0]))
+		note += "; " + f.fight(f.routes.Damped[0])
+	}
+	if len(f.routes.Rules.Missing) > 0 {
+		note += fmt.Sprintf("; standby VPN servers cannot be probed: %v", f.routes.Rules.Missing[0].Err)
 	}
 	if len(f.routes.Foreign) > 0 {
 		note += "; routes of others for the same CIDRs stay untouched: " + join(f.foreignTexts())
@@ -92,6 +95,15 @@ func routesInstalled(f *facts) verdict {
 	}
 	note += f.refusedNote(netcfg.FieldVPNServers, netcfg.FieldVPCCIDRs)
 	return yes("Installed", "%s%s", join(f.routeTexts()), note)
+}
+
+// fight names who removes a route again and again, and what to do about it.
+func (f *facts) fight(r netcfg.Route) string {
+	text := fmt.Sprintf("%s keeps removing %s: ", orText(f.routes.Rival, "something on this host"), f.routeText(r))
+	if strings.Contains(f.routes.Rival, "systemd-networkd") {
+		return text + "run \"hybrid-agent host-setup networkd\" as root"
+	}
+	return text + "find it and stop it"
 }
 
 // refusedNote tells of a newer assignment that is refused for one of the fields.
@@ -123,43 +135,44 @@ func pathHealthy(f *facts) verdict {
 	switch {
 	case !f.assignment.inPool():
 		return unknown(reasonNotInPool, "the host is in no NodePool, so nothing is probed")
+	case r.Verdict == path.Healthy:
+		return yes("Healthy", "the VPC answers through %s%s", p.NIC, pathNotes(r))
+	case r.Verdict != path.Unknown:
+		return no(r.Verdict.String(), "%s", r.Message)
 	case !f.net.selected:
 		return unknown(reasonNoNIC, "no NIC is selected, so nothing is probed")
 	case p.NIC == "":
 		return unknown("Probing", "the path was not probed yet")
 	case p.APIEndpoint == "" && len(p.Targets) == 0:
 		return unknown(reasonNotConfigured, "the HybridCluster names no API endpoint and no probe target")
-	}
-	switch r.Verdict {
-	case path.Healthy:
-		if dead := unanswered(r, true); len(dead) > 0 {
-			return yes("Healthy", "the VPC answers through %s; no answer from %s", p.NIC, join(dead))
-		}
-		return yes("Healthy", "the VPC answers through %s", p.NIC)
-	case path.APIUnreachable:
-		return no("APIUnreachable", "the VPC answers, but the API endpoint does not: %s; check its security group and address", join(unanswered(r, false)))
-	case path.Unreachable:
-		via := "the default gateway"
-		if f.net.vpnServer.IsValid() {
-			via = "VPN server " + f.net.vpnServer.String()
-		}
-		return no("Unreachable", "nothing in the VPC answers through %s and %s: %s; check the VPN tunnel and the VPC's route back to %s",
-			p.NIC, via, join(unanswered(r, false)), p.Source)
-	case path.NameUnresolved:
-		return no("NameUnresolved", "the API endpoint %s does not resolve; check the host's DNS", p.APIEndpoint)
-	case path.Unknown:
-		if len(r.Results) == 0 {
-			return unknown("Probing", "the path was not probed yet")
-		}
+	case len(r.Results) == 0:
+		return unknown("Probing", "the path was not probed yet")
 	}
 	return unknown("CannotProbe", "no probe could be sent; ICMP may be off on this host (net.ipv4.ping_group_range)")
 }
 
-// unanswered lists what failed, with why; the others' only if asked.
-func unanswered(r path.Report, all bool) []string {
+// pathNotes is what there is to say of a path that is healthy.
+func pathNotes(r path.Report) string {
+	note := ""
+	if dead := unanswered(r); len(dead) > 0 {
+		note += "; no answer from " + join(dead)
+	}
+	for _, s := range r.Servers {
+		if !s.OK && !s.At.IsZero() {
+			note += fmt.Sprintf("; the VPN server %s is down: %s", s.Server, s.Error)
+		}
+	}
+	if r.Plan.RouteMTU > 0 {
+		note += fmt.Sprintf("; larger packets than %d bytes vanish on the way, so the routes carry that MTU", r.Plan.RouteMTU)
+	}
+	return note
+}
+
+// unanswered lists what failed, with why.
+func unanswered(r path.Report) []string {
 	var texts []string
 	for _, result := range r.Results {
-		if !result.OK && !result.Unavailable && (all || result.API || r.Verdict == path.Unreachable) && len(texts) < 4 {
+		if !result.OK && !result.Unavailable && len(texts) < 4 {
 			texts = append(texts, fmt.Sprintf("%s (%s)", result.Target, result.Error))
 		}
 	}

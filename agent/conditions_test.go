@@ -104,7 +104,7 @@ func TestConditions(t *testing.T) {
 			f.assignment = &assignment{update: &agentv1.AssignmentUpdate{}, msg: &agentv1.Assignment{}}
 		}, []string{"NICSelected Unknown NotInPool|add its host ID", "TimeSynced Unknown NotInPool", "NodeReady Unknown NotInPool"}},
 		"named NIC":     {func(f *facts) { f.record.Confirmed.NICName = "lan0" }, []string{"NICSelected True Named"}},
-		"no NIC, bare":  {func(f *facts) { f.net.selected = false; f.routes.Installed = nil }, []string{"RoutesInstalled False NoNIC|see NICSelected", "PathHealthy Unknown NoNIC"}},
+		"no NIC, bare":  {func(f *facts) { f.net.selected, f.path, f.routes.Installed = false, path.Report{}, nil }, []string{"RoutesInstalled False NoNIC|see NICSelected", "PathHealthy Unknown NoNIC"}},
 		"no NIC, route": {func(f *facts) { f.net.selected = false }, []string{"RoutesInstalled False NoNIC|former routes stay"}},
 		"kernel refuses": {func(f *facts) {
 			f.routes.Missing = []netcfg.RouteFailure{{Route: route(), Err: errors.New("operation not permitted")}}
@@ -114,15 +114,35 @@ func TestConditions(t *testing.T) {
 			foreign.Protocol, foreign.Metric = 4, 100
 			f.routes.Foreign = []netcfg.Route{foreign}
 		}, []string{"RoutesInstalled True Installed|stay untouched|proto 4 metric 100"}},
-		"fight": {func(f *facts) { f.routes.Damped = []netcfg.Route{route()} }, []string{"RoutesInstalled True Installed|keeps removing|find it"}},
+		"fight": {func(f *facts) { f.routes.Damped = []netcfg.Route{route()} }, []string{"RoutesInstalled True Installed|something on this host keeps removing|find it"}},
+		"fight with a name": {func(f *facts) {
+			f.routes.Damped, f.routes.Rival = []netcfg.Route{route()}, "systemd-networkd.service"
+		}, []string{"RoutesInstalled True Installed|systemd-networkd.service keeps removing|host-setup networkd"}},
 		"API dead": {func(f *facts) {
-			f.path.Verdict, f.path.Results = path.APIUnreachable, []path.Result{{Target: "10.100.0.10:443", API: true, Error: "connection refused"}}
-		}, []string{"PathHealthy False APIUnreachable|10.100.0.10:443 (connection refused)|security group"}},
+			f.path.Verdict, f.path.Segment, f.path.Message = path.APIUnreachable, path.SegmentAPI, "10.100.0.10:443 refuses; check its security group"
+		}, []string{"PathHealthy False APIUnreachable|10.100.0.10:443 refuses|security group"}},
+		"one address of the API dead": {func(f *facts) {
+			f.path.Results = append(f.path.Results, path.Result{Target: "10.100.0.11:443", API: true, Error: "no answer"})
+		}, []string{"PathHealthy True Healthy|no answer from 10.100.0.11:443 (no answer)"}},
+		"standby dead": {func(f *facts) {
+			f.path.Servers = []path.ServerReport{{Server: netip.MustParseAddr("10.200.0.3"), Error: "no answer", At: noon()}}
+		}, []string{"PathHealthy True Healthy|VPN server 10.200.0.3 is down"}},
+		"MTU set": {func(f *facts) { f.path.Plan.RouteMTU = 1400 }, []string{"PathHealthy True Healthy|1400 bytes"}},
+		"no NIC, told by path": {func(f *facts) {
+			f.net.selected = false
+			f.path = path.Report{Verdict: path.Unreachable, Segment: path.SegmentLink, Message: "lan0 has no carrier; check the cable"}
+		}, []string{"PathHealthy False Unreachable|check the cable"}},
+		"on trial": {func(f *facts) {
+			f.trial = &trial{rule: netcfg.Trial{Deadline: noon()}, network: f.assignment.network, next: f.assignment, waits: "the plane is silent"}
+		}, []string{"RoutesInstalled Unknown OnTrial|until 2026-01-02T12:00:00Z|the plane is silent"}},
+		"rolled back to nothing": {func(f *facts) {
+			f.record = networkRecord{RolledBack: &rolledBack{Network: f.assignment.network.config(), Reason: "the plane was silent"}}
+		}, []string{"RoutesInstalled False RolledBack|the plane was silent|network retry"}},
 		"tunnel dead": {func(f *facts) {
-			f.path.Verdict, f.path.Results = path.Unreachable, []path.Result{{Target: "10.100.0.10:443", API: true, Error: "no answer"}}
-		}, []string{"PathHealthy False Unreachable|VPN server 10.200.0.2|check the VPN tunnel"}},
-		"name":            {func(f *facts) { f.path.Verdict = path.NameUnresolved }, []string{"PathHealthy False NameUnresolved|DNS"}},
-		"nothing probed":  {func(f *facts) { f.path.Plan.APIEndpoint = "" }, []string{"PathHealthy Unknown NotConfigured"}},
+			f.path.Verdict, f.path.Segment, f.path.Message = path.Unreachable, path.SegmentTunnel, "VPN server 10.200.0.2 answers, nothing behind it"
+		}, []string{"PathHealthy False Unreachable|VPN server 10.200.0.2 answers"}},
+		"name":            {func(f *facts) { f.path.Verdict, f.path.Message = path.NameUnresolved, "no DNS server answers" }, []string{"PathHealthy False NameUnresolved|DNS"}},
+		"nothing probed":  {func(f *facts) { f.path = path.Report{Plan: path.Plan{NIC: "lan0"}} }, []string{"PathHealthy Unknown NotConfigured"}},
 		"clock behind":    {func(f *facts) { f.time.Offset = time.Hour }, []string{"TimeSynced False ClockBehind|1h0m0s behind|measured only"}},
 		"clock ahead":     {func(f *facts) { f.time.Offset = -time.Minute }, []string{"TimeSynced False ClockAhead|1m0s ahead"}},
 		"NTP unreachable": {func(f *facts) { f.time.Measured = false }, []string{"TimeSynced False Unreachable|none of 1 NTP servers"}},

@@ -59,6 +59,7 @@ type core struct {
 	mu         sync.Mutex
 	facts      facts
 	inv        netcfg.Inventory
+	failover   failover
 	mtu        pathMTU
 	alarm      *time.Timer
 	alarmAt    time.Time

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -122,4 +123,17 @@ func proxyAddress() string {
 		return u.Hostname() + ":" + port
 	}
 	return ""
+}
+
+// planeAddrs are the addresses of the plane, as far as the configuration has them.
+func (c *core) planeAddrs() []netip.Addr {
+	host, _, err := net.SplitHostPort(c.plane)
+	if err != nil {
+		return nil
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return nil
+	}
+	return []netip.Addr{addr}
 }

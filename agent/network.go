@@ -60,7 +60,7 @@ func (c *core) network(ctx context.Context) {
 		}
 		return
 	}
-	result, plan := c.judge(n)
+	result, plan := c.judgeWith(n, c.planThrough)
 	if result.selectErr == nil && result.planErr == nil {
 		c.ownRoutes(plan.Routes)
 		result.setErr = c.set(ctx, netcfg.Desired{Routes: plan.Routes, Rules: plan.Rules})
@@ -71,9 +71,17 @@ func (c *core) network(ctx context.Context) {
 	f.net = result
 }
 
-// judge selects the NIC and plans the routes of a network part; it touches
-// nothing. c.mu is held.
+// judge selects the NIC and plans the routes of a network part, through its first
+// VPN server; it touches nothing. c.mu is held.
 func (c *core) judge(n network) (netResult, netcfg.Plan) {
+	return c.judgeWith(n, func(sel netcfg.Selection, intent netcfg.RouteIntent) (netcfg.Plan, error) {
+		return netcfg.PlanRoutes(c.inv, sel, intent)
+	})
+}
+
+type planner func(netcfg.Selection, netcfg.RouteIntent) (netcfg.Plan, error)
+
+func (c *core) judgeWith(n network, plans planner) (netResult, netcfg.Plan) {
 	result := netResult{inventoryErr: c.facts.net.inventoryErr}
 	result.selection, result.candidates, result.selectErr = netcfg.SelectNIC(c.inv, netcfg.SelectionInput{
 		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward,
@@ -88,10 +96,10 @@ func (c *core) judge(n network) (netResult, netcfg.Plan) {
 		return result, netcfg.Plan{}
 	}
 	intent := netcfg.RouteIntent{
-		VPCCIDRs: n.vpcCIDRs, VPNServers: n.vpnServers, Metric: c.options.RouteMetric, OnLink: c.options.OnLink,
+		VPCCIDRs: n.vpcCIDRs, VPNServers: n.vpnServers, Plane: c.planeAddrs(), Metric: c.options.RouteMetric, OnLink: c.options.OnLink,
 	}
 	result.notRequired = intent.NotRequired()
-	plan, err := c.planThrough(result.selection, intent)
+	plan, err := plans(result.selection, intent)
 	result.planErr, result.vpnServer, result.servers, result.unusable = err, plan.Active, plan.Servers, plan.Unusable
 	return result, plan
 }

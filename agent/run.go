@@ -12,6 +12,7 @@ import (
 	"hybridagent/agent/config"
 	"hybridagent/agent/local"
 	"hybridagent/agent/metrics"
+	"hybridagent/agent/neighbours"
 	"hybridagent/agent/operation"
 	"hybridagent/agent/path"
 	"hybridagent/agent/session"
@@ -120,9 +121,11 @@ func newCore(opt Options, door Door) (*core, *netcfg.Keeper) {
 		ResyncInterval: opt.Config.Network.ResyncInterval,
 		OnRepair:       func(netcfg.Repair) { c.notify() },
 		OnForeign:      func([]netcfg.Route) { c.notify() },
+		Rival:          neighbours.Local().Rival,
 	})
 	c.keeper = keeper
 	c.path = path.NewMonitor(path.System(), c.notify)
+	c.path.OnServer = c.observe
 	c.time = timesync.NewMonitor(timesync.Ask, c.notify)
 	c.node = newNodeMonitor(log.Named("node"), door, c.outbox)
 	c.node.changed = c.notify

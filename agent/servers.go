@@ -2,20 +2,67 @@ package agent
 
 import (
 	"net/netip"
+	"sync"
+	"time"
 
 	"hybridagent/agent/config"
 	"hybridagent/netcfg"
 )
 
-// planThrough plans the routes through the VPN server that is to be used now; c.mu
-// is held.
+// failover is the choice among the VPN servers, with a lock of its own: probes come
+// in while the pipeline works.
+type failover struct {
+	mu    sync.Mutex
+	state netcfg.Failover
+	why   string // the server in use is that one
+}
+
+// observe takes what a probe through one VPN server found.
+func (c *core) observe(server netip.Addr, ok bool, at time.Time) {
+	c.failover.mu.Lock()
+	c.failover.state.Observe(server, ok, at)
+	c.failover.mu.Unlock()
+	c.notify()
+}
+
+// choose is the server that the routes are to lead through; c.mu is held.
+func (c *core) choose(servers []netcfg.ServerPath) netip.Addr {
+	usable := make([]netip.Addr, 0, len(servers))
+	for _, s := range servers {
+		usable = append(usable, s.Server)
+	}
+	f := &c.failover
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	active, why := f.state.Choose(usable, now)
+	f.why = why
+	if next, ok := f.state.Next(now); ok {
+		c.wakeAt(next)
+	}
+	return active
+}
+
+// restart forgets what is known of the servers: another network begins with its
+// first one.
+func (f *failover) restart() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state, f.why = netcfg.Failover{}, ""
+}
+
+// planThrough plans the routes through the VPN server that is to be used now, with
+// the MTU that its path needs; c.mu is held.
 func (c *core) planThrough(sel netcfg.Selection, intent netcfg.RouteIntent) (netcfg.Plan, error) {
 	plan, err := netcfg.PlanRoutes(c.inv, sel, intent)
 	if err != nil || intent.NotRequired() {
 		return plan, err
 	}
-	intent.Active = plan.Active
+	intent.Active = c.choose(plan.Servers)
 	intent.MTU = c.routeMTU(intent.Active, sel)
+	if intent.Active == plan.Active && intent.MTU == 0 {
+		return plan, nil
+	}
 	return netcfg.PlanRoutes(c.inv, sel, intent)
 }
 

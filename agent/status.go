@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -11,6 +12,9 @@ import (
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	localv1 "hybridagent/proto/hybrid/local/v1"
 )
+
+// maxRival bounds NetworkState.last_rival.
+const maxRival = 256
 
 // hostStatus is the whole state for the plane; c.mu is held.
 func (c *core) hostStatus() *agentv1.HostStatus {
@@ -131,10 +135,12 @@ func (c *core) networkStatus() *localv1.NetworkState {
 	if f.net.vpnServer.IsValid() {
 		n.VpnServer = f.net.vpnServer.String()
 	}
+	n.Rules = texts(f.routes.Rules.Installed)
 	f.trialStatus(n)
 	f.serverStatus(n)
 	if last := f.routes.LastRepair; last != nil {
 		n.LastRepairAt, n.LastRepairTook = timestamppb.New(last.When), durationpb.New(last.Took)
+		n.LastRival = brief(last.Rival, maxRival)
 	}
 	return n
 }
@@ -158,9 +164,21 @@ func (c *core) NICs() []*agentv1.NIC {
 	return nicProtos(c.facts.net.candidates)
 }
 
-func (f *facts) routeTexts() []string { return f.texts(f.routes.Installed) }
+// routeTexts are our routes in the main table; those of the probes are of interest
+// to nobody else.
+func (f *facts) routeTexts() []string {
+	var main []netcfg.Route
+	for _, r := range f.routes.Installed {
+		if r.Table == netcfg.TableMain {
+			main = append(main, r)
+		}
+	}
+	return f.texts(main)
+}
 
-func (f *facts) foreignTexts() []string { return f.texts(f.routes.Foreign) }
+func (f *facts) foreignTexts() []string {
+	return f.texts(slices.Concat(f.routes.Foreign, f.routes.Unrecorded))
+}
 
 func (f *facts) texts(routes []netcfg.Route) []string {
 	var texts []string
@@ -185,6 +203,12 @@ func (f *facts) routeText(r netcfg.Route) string {
 	}
 	if r.Source.IsValid() {
 		fmt.Fprintf(&b, " src %s", r.Source)
+	}
+	if r.Own() && r.Metric != 0 {
+		fmt.Fprintf(&b, " metric %d", r.Metric)
+	}
+	if r.MTU != 0 {
+		fmt.Fprintf(&b, " mtu %d", r.MTU)
 	}
 	return b.String()
 }

@@ -75,6 +75,7 @@ func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, er
 	}
 	life, stop := context.WithCancel(c.life)
 	t.stop, t.over = stop, make(chan struct{})
+	c.failover.restart()
 	c.switchNetwork(ctx)
 	c.crash("in-kernel")
 	if refusals := f.net.refusals(); len(refusals) > 0 {
@@ -166,6 +167,7 @@ func (c *core) rollBack(ctx context.Context, why string) {
 	}
 	c.endTrial(errors.New(why))
 	c.remember(t.nic)
+	c.failover.restart()
 	c.network(ctx)
 	c.crash("rolled-back-in-kernel")
 	next := f.record.clone()
