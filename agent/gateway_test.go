@@ -17,7 +17,9 @@ import (
 // own, behind which the VPC's API endpoint 10.100.0.10:443 answers. It has the
 // addresses of two VPN servers as well, 10.200.0.2 and 10.200.0.4; 10.200.0.3 is a
 // black hole.
-func router(t *testing.T) {
+//
+// The returned function runs another in that namespace.
+func router(t *testing.T) (inside func(do func() error)) {
 	t.Helper()
 	type opened struct {
 		ns       int
@@ -25,6 +27,7 @@ func router(t *testing.T) {
 		err      error
 	}
 	spaces, moved, answers := make(chan opened), make(chan struct{}), make(chan opened)
+	orders, done := make(chan func() error), make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with its namespace
 		ns, err := ownNamespace()
@@ -35,6 +38,9 @@ func router(t *testing.T) {
 		<-moved
 		listener, err := gateway("lan0-far")
 		answers <- opened{listener: listener, err: err}
+		for do := range orders {
+			done <- do()
+		}
 	}()
 	space := <-spaces
 	ok(t, space.err)
@@ -43,9 +49,37 @@ func router(t *testing.T) {
 	close(moved)
 	answer := <-answers
 	ok(t, answer.err)
-	t.Cleanup(func() { _ = answer.listener.Close() })
+	go func() {
+		for conn, err := answer.listener.Accept(); err == nil; conn, err = answer.listener.Accept() {
+			_ = conn.Close() // no TLS is spoken here
+		}
+	}()
+	t.Cleanup(func() { close(orders); _ = answer.listener.Close() })
 	lan := must(netlink.LinkByName("lan0"))(t)
 	ok(t, netlink.RouteAdd(&netlink.Route{LinkIndex: lan.Attrs().Index, Gw: net.ParseIP("10.200.0.1"), Priority: 200}))
+	return func(do func() error) {
+		t.Helper()
+		orders <- do
+		ok(t, <-done)
+	}
+}
+
+// serverUp adds or removes a VPN server's address in the router's namespace.
+func serverUp(cidr string, up bool) func() error {
+	return func() error {
+		link, err := netlink.LinkByName("lan0-far")
+		if err != nil {
+			return err
+		}
+		addr, err := netlink.ParseAddr(cidr)
+		if err != nil {
+			return err
+		}
+		if up {
+			return netlink.AddrAdd(link, addr)
+		}
+		return netlink.AddrDel(link, addr)
+	}
 }
 
 func ownNamespace() (int, error) {

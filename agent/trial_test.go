@@ -37,18 +37,25 @@ func through(servers ...string) *agentv1.Assignment {
 // settledSite is a host whose network is confirmed and whose path is healthy.
 func settledSite(t *testing.T) (*planetest.Plane, *machine) {
 	t.Helper()
+	plane, m, _ := settledBehind(t, "10.200.0.2")
+	return plane, m
+}
+
+// settledBehind is settledSite with VPN servers, and a way into their namespace.
+func settledBehind(t *testing.T, servers ...string) (*planetest.Plane, *machine, func(func() error)) {
+	t.Helper()
 	site(t)
-	router(t)
+	inside := router(t)
 	plane := planetest.New(t)
 	plane.Start()
 	m := newMachine(t, plane)
 	m.cfg.Network.TrialTimeout = testTrial
 	m.start()
 	m.awaitCondition(ConditionRegistered, "true", "Connected")
-	plane.Assign(1, through("10.200.0.2"))
+	plane.Assign(1, through(servers...))
 	plane.Await("ACK", answered(1))
 	m.awaitCondition(ConditionPathHealthy, "true", "Healthy")
-	return plane, m
+	return plane, m, inside
 }
 
 func (m *machine) inKernel(want string) {
