@@ -18,10 +18,10 @@ func (p Prober) diagnose(ctx context.Context, e evidence) suspects {
 	plan := e.plan
 	if plan.Gateway.IsValid() {
 		// The gateway may be another link's.
-		wg.Go(func() { s.gateway = p.present(ctx, Way{}, plan.Gateway) })
+		wg.Go(func() { s.gateway = p.present(ctx, Way{}, plan.Gateway, suspectTimeout) })
 	}
 	if plan.Active.IsValid() {
-		wg.Go(func() { s.server = p.present(ctx, plan.way(), plan.Active) })
+		wg.Go(func() { s.server = p.present(ctx, plan.way(), plan.Active, suspectTimeout) })
 	}
 	wg.Go(func() { s.internet = p.internet(ctx, plan) })
 	wg.Wait()
@@ -30,8 +30,8 @@ func (p Prober) diagnose(ctx context.Context, e evidence) suspects {
 
 // present asks an on-link address by ICMP and, since many drop that, by the
 // kernel's neighbour table.
-func (p Prober) present(ctx context.Context, way Way, addr netip.Addr) Presence {
-	err := within(ctx, suspectTimeout, func(ctx context.Context) error { return p.ICMP(ctx, way, addr) })
+func (p Prober) present(ctx context.Context, way Way, addr netip.Addr, limit time.Duration) Presence {
+	err := within(ctx, limit, func(ctx context.Context) error { return p.ICMP(ctx, way, addr) })
 	if err == nil {
 		return Present
 	}

@@ -11,7 +11,9 @@ import (
 // Monitor is the task that probes what Set asks for.
 type Monitor struct {
 	// OnServer is called with each observation of a VPN server, before the report
-	// has it; it must return at once. Set it before Run.
+	// has it: also with a first failure, which the report shows only once it was
+	// seen twice. at is when it was known, and never goes back. It must return at
+	// once. Set it before Run.
 	OnServer func(server netip.Addr, ok bool, at time.Time)
 
 	prober   Prober

@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	// serverTimeout bounds one probe of a VPN server, secondLook how many targets
-	// are asked when the first one did not answer.
+	// serverTimeout bounds one probe through a VPN server, onLinkTimeout one of the
+	// server itself; secondLook is how many targets are asked when the first one did
+	// not answer.
 	serverTimeout = 1500 * time.Millisecond
+	onLinkTimeout = time.Second
 	secondLook    = 3
 )
 
@@ -26,7 +28,7 @@ type server struct {
 	busy bool
 }
 
-// observation is what one probe of a VPN server found.
+// observation is what one probe of a VPN server found; at is when it was known.
 type observation struct {
 	ok  bool
 	why string
@@ -116,7 +118,9 @@ func (w *watch) checkServers() {
 			targets[0], targets[i] = targets[i], targets[0]
 		}
 		w.spawn(func(ctx context.Context) func() {
-			o := w.m.prober.checkServer(ctx, way, s.Server, targets)
+			o := w.m.prober.checkServer(ctx, way, s.Server, targets, func(at time.Time) {
+				w.deliver(ctx, func() { w.m.OnServer(s.Server, false, at) })
+			})
 			return func() {
 				s.busy = false
 				w.observe(s, o)
@@ -128,14 +132,18 @@ func (w *watch) checkServers() {
 	}
 }
 
-// checkServer sends one cheap probe through the server; where it fails, more at
-// once: one lost packet or one dead target says nothing of the server.
-func (p Prober) checkServer(ctx context.Context, way Way, addr netip.Addr, targets []Result) observation {
-	at := time.Now()
+// checkServer sends one cheap probe through the server; where it fails, which failed
+// is told, more at once: one lost packet or one dead target says nothing of the
+// server.
+func (p Prober) checkServer(ctx context.Context, way Way, addr netip.Addr, targets []Result, failed func(at time.Time)) observation {
+	began := time.Now()
 	if len(targets) > 0 {
 		first := p.probe(ctx, way, targets[0], serverTimeout)
 		if o := observed(first); o.ok {
 			return o
+		}
+		if !first.Unavailable {
+			failed(time.Now())
 		}
 		answers := p.probeAll(ctx, way, targets[:min(len(targets), secondLook)])
 		for _, r := range answers {
@@ -144,18 +152,20 @@ func (p Prober) checkServer(ctx context.Context, way Way, addr netip.Addr, targe
 			}
 		}
 		if !first.Unavailable || slices.ContainsFunc(answers, func(r Result) bool { return !r.Unavailable }) {
-			return observation{why: "nothing in the VPC answers through it: " + naming(answers), at: at}
+			return observation{why: "nothing in the VPC answers through it: " + naming(answers), at: time.Now()}
 		}
 	}
-	// There is nothing behind it that could be asked: it answers for itself.
-	if p.present(ctx, Way{NIC: way.NIC, Source: way.Source}, addr) == Absent {
-		return observation{why: "it does not answer", at: at}
+	// There is nothing behind it that could be asked: it answers for itself. To the
+	// neighbour table it was absent several times.
+	if p.present(ctx, Way{NIC: way.NIC, Source: way.Source}, addr, onLinkTimeout) == Absent {
+		failed(time.Now())
+		return observation{why: "it does not answer", at: time.Now()}
 	}
-	return observation{ok: true, rtt: time.Since(at), at: at}
+	return observation{ok: true, rtt: time.Since(began), at: time.Now()}
 }
 
 func observed(r Result) observation {
-	return observation{ok: r.OK || r.Refused, rtt: r.RTT, at: r.At, by: r.Target}
+	return observation{ok: r.OK || r.Refused, rtt: r.RTT, at: r.At.Add(r.RTT), by: r.Target}
 }
 
 // probeAll probes at once.
@@ -172,7 +182,7 @@ func (p Prober) probeAll(ctx context.Context, way Way, targets []Result) []Resul
 // observeByRound makes the round's results an observation of the only server.
 func (w *watch) observeByRound(s *server) {
 	inside := w.facts.inside()
-	o := observation{why: "nothing in the VPC answers through it: " + naming(failing(inside)), at: w.facts.now}
+	o := observation{why: "nothing in the VPC answers through it: " + naming(failing(inside)), at: time.Now()}
 	for _, r := range inside {
 		if answer := observed(r); answer.ok && (!o.ok || answer.rtt < o.rtt) {
 			o = answer

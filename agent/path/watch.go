@@ -59,18 +59,20 @@ func (w *watch) end() {
 // spawn runs work beside the loop, which then applies what it found, unless the way
 // is another by then.
 func (w *watch) spawn(work func(context.Context) func()) {
-	way, run := w.way, w.ctx
-	w.workers.Go(func() {
-		found := work(way)
-		select {
-		case w.found <- func() {
-			if way.Err() == nil {
-				found()
-			}
-		}:
-		case <-run.Done():
+	way := w.way
+	w.workers.Go(func() { w.deliver(way, work(way)) })
+}
+
+// deliver has the loop apply what a worker of the way found.
+func (w *watch) deliver(way context.Context, found func()) {
+	select {
+	case w.found <- func() {
+		if way.Err() == nil {
+			found()
 		}
-	})
+	}:
+	case <-w.ctx.Done():
+	}
 }
 
 // adopt takes another plan. It is probed at once, also where only the judgement can

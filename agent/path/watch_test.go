@@ -106,21 +106,26 @@ func TestDeadTargetIsNoDeadServer(t *testing.T) {
 		tcp     error
 		icmp    error
 		present Presence
+		told    int
 		want    bool
 	}{
-		"the first answers":                       {targets, nil, errNoAnswer, Absent, true},
-		"the second answers":                      {targets, errNoAnswer, nil, Absent, true},
-		"none answers":                            {targets, errNoAnswer, errNoAnswer, Present, false},
-		"nothing to ask, it answers":              {nil, nil, nil, Absent, true},
-		"nothing to ask, it is in ARP":            {nil, nil, errNoAnswer, Present, true},
-		"nothing to ask, nobody there":            {nil, nil, errNoAnswer, Absent, false},
-		"ICMP only and not available, it is gone": {targets[1:], nil, errNoPing, Absent, false},
+		"the first answers":                       {targets, nil, errNoAnswer, Absent, 0, true},
+		"the second answers":                      {targets, errNoAnswer, nil, Absent, 1, true},
+		"none answers":                            {targets, errNoAnswer, errNoAnswer, Present, 1, false},
+		"nothing to ask, it answers":              {nil, nil, nil, Absent, 0, true},
+		"nothing to ask, it is in ARP":            {nil, nil, errNoAnswer, Present, 0, true},
+		"nothing to ask, nobody there":            {nil, nil, errNoAnswer, Absent, 1, false},
+		"ICMP only and not available, it is gone": {targets[1:], nil, errNoPing, Absent, 1, false},
 	} {
 		p.TCP = func(context.Context, Way, netip.AddrPort) error { return tc.tcp }
 		p.ICMP = func(context.Context, Way, netip.Addr) error { return tc.icmp }
 		p.Neighbour = func(context.Context, netip.Addr) Presence { return tc.present }
-		if o := p.checkServer(t.Context(), Way{NIC: "lan0"}, serverA, tc.targets); o.ok != tc.want || o.ok != (o.why == "") {
+		told := 0
+		if o := p.checkServer(t.Context(), Way{NIC: "lan0"}, serverA, tc.targets, func(time.Time) { told++ }); o.ok != tc.want || o.ok != (o.why == "") {
 			t.Errorf("%s: %+v", name, o)
+		}
+		if told != tc.told {
+			t.Errorf("%s: told of %d failures, want %d", name, told, tc.told)
 		}
 	}
 }
