@@ -70,7 +70,9 @@ func (w *world) leaseLost() {
 	mac := lab.LANMAC(w.machine.Number)
 	w.must(w.dhcp.Lease(w.ctx, mac, netip.Addr{}))
 	w.replug()
-	w.until("the alarm", 30*time.Second, func(ctx context.Context) error { return w.alarms(ctx, "NICNoAddress", "no global unicast IPv4 address") })
+	w.until("the alarm", 30*time.Second, func(ctx context.Context) error {
+		return w.alarms(ctx, "NICNoAddress", "no global unicast IPv4 address")
+	})
 	w.lease(lab.LANAddress(w.machine.Number), w.replug)
 	w.until("the route after the lease's return", 30*time.Second, w.route)
 	w.until("a sound network", 20*time.Second, w.holds("NICSelected", "RoutesInstalled"))

@@ -4,7 +4,6 @@ package systemd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -80,16 +79,23 @@ func (w *world) survives(disturbances []disturbance, settled string) {
 		w.onHost("sh", "-c", settled)
 		w.until("the route after "+d.what, 30*time.Second, w.route)
 		if d.removes {
-			w.until("the repair after "+d.what, 10*time.Second, func(context.Context) error {
-				if w.repairs() == before {
-					return errors.New("none was counted: did nothing remove the route?")
-				}
-				return nil
-			})
+			w.until("the repair after "+d.what, 10*time.Second, func(ctx context.Context) error { return w.blamed(ctx, before, "systemd-networkd.service") })
 		}
 		w.until("a sound network after "+d.what, 30*time.Second, w.holds("NICSelected", "RoutesInstalled"))
 		w.t.Logf("%s: %d repairs", d.what, w.repairs()-before)
 	}
+}
+
+// blamed wants more repairs than that, and the rival named.
+func (w *world) blamed(ctx context.Context, before int, rival string) error {
+	status, err := w.status(ctx)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(status.Network.Repairs); err != nil || n == before || status.Network.LastRival != rival {
+		return fmt.Errorf("there were %d repairs and are %d, %w; the last rival is %q, want %q", before, n, err, status.Network.LastRival, rival)
+	}
+	return nil
 }
 
 // repairs is how many routes the daemon has put back since its start.
