@@ -48,6 +48,16 @@ type answers struct {
 	struck  time.Time // the last of them
 }
 
+// Resume has the first Choose begin with a server other than the first: the one that
+// the routes in the kernel lead through already. A restart on a host whose first
+// server is dead then interrupts nothing; the return to that one takes its hold time
+// as ever. Later, and with an invalid address, it does nothing.
+func (f *Failover) Resume(server netip.Addr) {
+	if !f.active.IsValid() && server.IsValid() {
+		f.active, f.why = server, "the routes led through it before"
+	}
+}
+
 // Observe takes the outcome of one probe of a server; at is when it was known. One
 // that comes later than a newer one is dropped.
 func (f *Failover) Observe(server netip.Addr, ok bool, at time.Time) {

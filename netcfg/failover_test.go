@@ -202,6 +202,37 @@ func TestFailoverSaysWhy(t *testing.T) {
 	}
 }
 
+func TestFailoverResumes(t *testing.T) {
+	t.Parallel()
+	a, b := serverNamed("a"), serverNamed("b")
+	for name, c := range map[string]struct {
+		resume, then, want netip.Addr
+		why                string
+	}{
+		"the standby":           {b, netip.Addr{}, b, "the routes led through it before"},
+		"nothing is known":      {netip.Addr{}, netip.Addr{}, a, "it is the first of the VPN servers that can be used"},
+		"one that is not given": {serverNamed("z"), netip.Addr{}, a, "10.200.0.27 can no longer be used"},
+		"only once":             {b, a, b, "the routes led through it before"},
+	} {
+		f := &Failover{}
+		f.Resume(c.resume)
+		f.Resume(c.then)
+		if got, why := f.Choose([]netip.Addr{a, b}, trialBegan()); got != c.want || why != c.why {
+			t.Errorf("%s: %s (%s), want %s (%s)", name, got, why, c.want, c.why)
+		}
+	}
+	f := &Failover{}
+	f.Resume(b)
+	for at := time.Duration(0); at <= 30*time.Second; at += 2 * time.Second {
+		now := trialBegan().Add(at)
+		f.Observe(a, true, now)
+		f.Resume(b)
+		if got, _ := f.Choose([]netip.Addr{a, b}, now); (got == a) != (at == 30*time.Second) {
+			t.Errorf("after %s %s", at, got)
+		}
+	}
+}
+
 func TestFailoverForgetsServers(t *testing.T) {
 	t.Parallel()
 	f := &Failover{}
