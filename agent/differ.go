@@ -59,10 +59,16 @@ func (f *facts) repaveFields() []string {
 	switch rest := f.withoutConfirmed(fields); {
 	case len(rest) > 0:
 		return rest
-	case len(fields) > 0:
-		return nil // a live switch has brought all that differs
+	case len(fields) > 0 && f.record.Switched.explains(f.assignment):
+		return nil
 	}
 	return []string{"node"}
+}
+
+// explains says whether a live switch has brought all in which an assignment differs
+// from the node.
+func (s *switchedServers) explains(a *assignment) bool {
+	return s != nil && (s.NodeDigest == "" || s.NodeDigest == a.msg.GetNodeDigest())
 }
 
 // withoutConfirmed leaves out what is in force on this host already, by a live

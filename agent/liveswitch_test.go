@@ -83,4 +83,13 @@ func TestLiveSwitch(t *testing.T) {
 	m.await("no repave", func(s *localv1.Status) bool {
 		return conditionOf(s, ConditionRepaveRequired).GetReason() == "UpToDate"
 	})
+
+	// Something else changes that no field of the node part shows.
+	plane.Start()
+	m.awaitCondition(ConditionRegistered, "true", "Connected")
+	plane.Assign(3, shop(func(a *agentv1.Assignment) {
+		a.Network, a.Node, a.NodeDigest = through("10.200.0.4").GetNetwork(), through("10.200.0.4").GetNode(), strings.Repeat("c", 64)
+	}))
+	plane.Await("ACK", answered(3))
+	m.awaitCondition(ConditionRepaveRequired, "true", "FieldsDiffer")
 }

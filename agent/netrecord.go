@@ -102,6 +102,9 @@ type rolledBack struct {
 type switchedServers struct {
 	Over       string       `json:"over"` // id of the network whose servers they replace
 	VPNServers []netip.Addr `json:"vpnServers"`
+	// NodeDigest is that of the first assignment whose difference from the node the
+	// switch explains; any other may differ in what no field shows.
+	NodeDigest string `json:"nodeDigest,omitempty"`
 }
 
 // switchEnd is a live switch and how it ended.

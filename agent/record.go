@@ -118,8 +118,26 @@ func (c *core) adopt(next *assignment) []*agentv1.FieldRefusal {
 	}
 	c.crash("assignment-saved")
 	f.assignment, f.fromCache = next, false
+	c.explain(next)
 	c.log.Info("assignment in force", zap.Uint64("generation", next.update.GetGeneration()), zap.String("pool", next.msg.GetPool()))
 	return nil
+}
+
+// explain remembers the node part that a live switch accounts for; c.mu is held.
+func (c *core) explain(a *assignment) {
+	f := &c.facts
+	s := f.record.Switched
+	if s == nil || s.NodeDigest != "" || !f.isNode() || a.network.config().id() != f.record.Confirmed.id() {
+		return
+	}
+	next := f.record.clone()
+	explained := *s
+	explained.NodeDigest = a.msg.GetNodeDigest()
+	next.Switched = &explained
+	f.record = *next
+	if err := c.cache.saveNetwork(next); err != nil {
+		c.log.Warn("cannot write down what a live switch accounts for", zap.Error(err))
+	}
 }
 
 // diskRefuses has an assignment tried again by the clock, since no event tells when
