@@ -40,7 +40,8 @@ func (s *switchEnd) progress() *agentv1.OperationProgress {
 		Message: s.Message, StartedAt: timestamppb.New(s.BeganAt),
 	}
 	if s.State == 0 {
-		p.State = agentv1.OperationState_OPERATION_STATE_RUNNING
+		p.State, p.Percent = agentv1.OperationState_OPERATION_STATE_RUNNING, 50
+		p.Message = orText(p.GetMessage(), "the new VPN servers are on trial: the plane is called and the VPC is probed")
 		return p
 	}
 	p.EndedAt = timestamppb.New(s.EndedAt)
