@@ -176,6 +176,9 @@ func (c *requestConn) dumpRules() ([]Rule, error) {
 		}
 		return err
 	})
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil // a kernel without policy routing; writing a rule will say so
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot list policy rules: %w", err)
 	}

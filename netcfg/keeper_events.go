@@ -166,6 +166,7 @@ func (k *Keeper) ruleEvent(m message, r Rule, noticed time.Time) {
 		}
 	} else {
 		k.rules[r] = true
+		delete(k.missingRules, r)
 		if own && !wanted && k.managing {
 			k.checkSoon(noticed, false, CauseReplaced)
 		}

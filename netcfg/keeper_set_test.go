@@ -48,16 +48,17 @@ func TestKeeperLeavesOldRoutesUntilTheFirstSet(t *testing.T) {
 func TestRoutesOutliveTheKeeper(t *testing.T) {
 	goIn := enterNetns(t)
 	nic := addNIC(t, "lan0", nodeIP+"/24")
-	want := ours(nic, vpc, server, nodeIP)
+	want := probed(nic)
 	k := NewKeeper(zap.NewNop(), KeeperOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	goIn(func() { ended <- k.Run(ctx) })
-	setAll(t, k, want)
+	_, err := k.Set(context.Background(), want)
+	must(t, err)
 	cancel()
 	must(t, <-ended)
-	if !holds(t, want)() {
-		t.Error("the route left with the keeper")
+	if left, err := OwnRoutes(); err != nil || !slices.Equal(left, want.Routes) || !slices.Equal(kernelRules(t), want.Rules) {
+		t.Errorf("after the keeper routes %v, rules %v, %v", left, kernelRules(t), err)
 	}
 	if _, err := k.Set(context.Background(), Desired{}); err == nil || !strings.Contains(err.Error(), "has stopped") {
 		t.Errorf("Set after the end: %v", err)

@@ -170,7 +170,7 @@ type bulkOurs struct {
 	keeper  *netcfg.Keeper
 	desired [bulkSteps]netcfg.Desired
 	cancel  context.CancelFunc
-	ended   chan error
+	ended   chan struct{}
 }
 
 func startBulkOurs(ctx context.Context, _ *env, n int) (bulkSubject, error) {
@@ -178,11 +178,14 @@ func startBulkOurs(ctx context.Context, _ *env, n int) (bulkSubject, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &bulkOurs{host: h, keeper: netcfg.NewKeeper(zap.NewNop(), netcfg.KeeperOptions{}), ended: make(chan error, 1)}
+	s := &bulkOurs{host: h, keeper: netcfg.NewKeeper(zap.NewNop(), netcfg.KeeperOptions{}), ended: make(chan struct{})}
 	s.desired[bulkInstall].Routes = wanted(bulkRoutes(n, h.link, netcfg.OwnProtocol, false))
 	s.desired[bulkReplace].Routes = wanted(bulkRoutes(n, h.link, netcfg.OwnProtocol, true))
 	ctx, s.cancel = context.WithCancel(ctx)
-	go func() { s.ended <- h.do(func() error { return s.keeper.Run(ctx) }) }()
+	go func() {
+		defer close(s.ended)
+		_ = h.do(func() error { return s.keeper.Run(ctx) })
+	}()
 	return s, nil
 }
 
@@ -206,7 +209,7 @@ func (s *bulkOurs) write(ctx context.Context, step bulkStep) error {
 
 func (s *bulkOurs) stop() {
 	s.cancel()
-	_ = <-s.ended // a Keeper that failed has failed a Set before
+	<-s.ended // a Keeper that failed has failed a Set before
 	s.host.close()
 }
 
