@@ -22,9 +22,6 @@ type damper struct {
 	// a row.
 	current  finding
 	failures int
-	// fresh says that nothing was found by the present way yet: nothing good is
-	// there to be defended.
-	fresh bool
 	// changes are the recent ones between good and bad, lastBad what was bad then,
 	// flaps says so in words.
 	changes []time.Time
@@ -57,8 +54,7 @@ func (d *damper) next(found finding, now time.Time, hurry bool) finding {
 
 // count makes a finding the current one, unless it is the first failure.
 func (d *damper) count(found finding, now time.Time, hurry bool) {
-	certain := hurry || d.fresh || found.segment == SegmentLink || found.segment == SegmentAddress
-	d.fresh = false
+	certain := hurry || found.segment == SegmentLink || found.segment == SegmentAddress
 	if !found.verdict.bad() {
 		d.failures = 0
 	} else if d.failures++; d.failures == 1 && d.current.verdict == Healthy && !certain {
@@ -103,5 +99,5 @@ func (d *damper) forget(all bool) {
 	if all {
 		*d = damper{}
 	}
-	d.failures, d.fresh = 0, true
+	d.failures = 0
 }

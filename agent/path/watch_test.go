@@ -192,6 +192,13 @@ func TestLinkIsJudgedWithoutProbes(t *testing.T) {
 		if r := m.Report(); r.Verdict != Unreachable || r.Segment != SegmentAddress || w.count() != sent {
 			t.Errorf("report %+v after %d more probes", r, w.count()-sent)
 		}
+		w.set(true)
+		p = plan()
+		m.Set(p)
+		synctest.Wait()
+		if r := m.Report(); r.Verdict != Unreachable || r.Segment != SegmentTunnel {
+			t.Errorf("what was healthy before says nothing of the NIC's return: %+v", r)
+		}
 		m.Set(Plan{})
 		synctest.Wait()
 		if r := m.Report(); r.Verdict != Unknown || r.Segment != SegmentNone {
@@ -229,6 +236,14 @@ func TestBlackHoleHealsWithTheRoute(t *testing.T) {
 		m.Set(p)
 		if other := m.Report(); other.MTU.Path != 0 {
 			t.Errorf("another server's tunnel has its own MTU: %+v", other)
+		}
+		w.mu.Lock()
+		w.mtu = 0 // nothing in the VPC answers such packets
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if other := m.Report(); other.MTU.Path != 0 || other.Verdict != Healthy {
+			t.Errorf("where it cannot be measured: %+v", other)
 		}
 	})
 }
