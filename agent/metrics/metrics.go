@@ -22,6 +22,7 @@ type collector struct {
 	source Source
 
 	build, condition, repairs, repairSeconds, repairAt, routes *prometheus.Desc
+	onTrial, rolledBack, vpnActive                             *prometheus.Desc
 	offset, serverOffset, serverUp                             *prometheus.Desc
 	probe, probeRTT, verdict, pathMTU, vpnServer               *prometheus.Desc
 	connected, connects, certificate, generation, operation    *prometheus.Desc
@@ -45,6 +46,9 @@ func newCollector(source Source) *collector {
 		verdict:       desc("path_verdict", "Whether the verdict on the way to the VPC names this segment as broken; segment none: the way is healthy.", "segment"),
 		pathMTU:       desc("path_mtu_bytes", "Size of the largest packet that the way to the VPC carries."),
 		vpnServer:     desc("vpn_server_up", "Whether the last probe through the VPN server was answered.", "server"),
+		onTrial:       desc("network_on_trial", "Whether a change of the network is on trial."),
+		rolledBack:    desc("network_rolled_back", "Whether a change of the network was rolled back and waits for another, or for somebody to retry it."),
+		vpnActive:     desc("vpn_server_active", "Whether the routes lead through the VPN server.", "server"),
 		offset:        desc("clock_offset_seconds", "What to add to the clock to agree with the NTP servers."),
 		serverOffset:  desc("ntp_server_offset_seconds", "What to add to the clock to agree with the server.", "server"),
 		serverUp:      desc("ntp_server_up", "Whether the server's last answer was usable and agrees with the majority.", "server"),
@@ -59,7 +63,8 @@ func newCollector(source Source) *collector {
 // Describe is part of prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.build, c.condition, c.repairs, c.repairSeconds, c.repairAt, c.routes, c.probe, c.probeRTT, c.verdict, c.pathMTU, c.vpnServer, c.offset,
+		c.build, c.condition, c.repairs, c.repairSeconds, c.repairAt, c.routes, c.probe, c.probeRTT, c.verdict, c.pathMTU, c.vpnServer,
+		c.onTrial, c.rolledBack, c.vpnActive, c.offset,
 		c.serverOffset, c.serverUp, c.connected, c.connects, c.certificate, c.generation, c.operation,
 	} {
 		ch <- d
@@ -90,6 +95,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.repairAt, float64(at.AsTime().UnixNano())/1e9)
 	}
 	gauge(c.routes, float64(len(s.GetNetwork().GetRoutes())))
+	gauge(c.onTrial, truth(s.GetNetwork().GetTrial() != nil))
+	gauge(c.rolledBack, truth(s.GetNetwork().GetRolledBack() != nil))
 	c.collectPath(s, gauge)
 	c.collectTime(s, gauge)
 	gauge(c.connected, truth(s.GetPlane().GetConnected()))
@@ -123,6 +130,7 @@ func (c *collector) collectPath(s *localv1.Status, gauge func(*prometheus.Desc, 
 		if key := "vpn " + v.GetAddress(); !seen[key] {
 			seen[key] = true
 			gauge(c.vpnServer, truth(v.GetOk()), v.GetAddress())
+			gauge(c.vpnActive, truth(v.GetActive()), v.GetAddress())
 		}
 	}
 	summary := s.GetPathSummary()

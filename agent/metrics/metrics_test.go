@@ -36,6 +36,7 @@ func full() *localv1.Status {
 		Plane:      &localv1.PlaneConnection{Connected: true, CertificateExpiresAt: at},
 		Assignment: &localv1.AssignmentState{Generation: 7},
 		Network: &localv1.NetworkState{
+			Trial:      &localv1.NetworkTrial{Origin: "assignment 8"},
 			VpnServers: []*localv1.VPNServer{{Address: "10.200.0.2", Active: true, Ok: true}, {Address: "10.200.0.3"}, {Address: "10.200.0.3", Ok: true}},
 			Routes:     []string{"10.100.0.0/16 via 10.200.0.2"}, Repairs: 2, LastRepairAt: at, LastRepairTook: durationpb.New(400 * time.Microsecond),
 		},
@@ -109,6 +110,16 @@ hybrid_agent_route_repairs_total 2
 # HELP hybrid_agent_session_connects_total Streams that the plane has welcomed since the daemon started.
 # TYPE hybrid_agent_session_connects_total counter
 hybrid_agent_session_connects_total 3
+# HELP hybrid_agent_network_on_trial Whether a change of the network is on trial.
+# TYPE hybrid_agent_network_on_trial gauge
+hybrid_agent_network_on_trial 1
+# HELP hybrid_agent_network_rolled_back Whether a change of the network was rolled back and waits for another, or for somebody to retry it.
+# TYPE hybrid_agent_network_rolled_back gauge
+hybrid_agent_network_rolled_back 0
+# HELP hybrid_agent_vpn_server_active Whether the routes lead through the VPN server.
+# TYPE hybrid_agent_vpn_server_active gauge
+hybrid_agent_vpn_server_active{server="10.200.0.2"} 1
+hybrid_agent_vpn_server_active{server="10.200.0.3"} 0
 # HELP hybrid_agent_vpn_server_up Whether the last probe through the VPN server was answered.
 # TYPE hybrid_agent_vpn_server_up gauge
 hybrid_agent_vpn_server_up{server="10.200.0.2"} 1
@@ -119,6 +130,7 @@ hybrid_agent_vpn_server_up{server="10.200.0.3"} 0
 		"hybrid_agent_path_probe_rtt_seconds", "hybrid_agent_path_probe_success", "hybrid_agent_route_last_repair_seconds",
 		"hybrid_agent_route_repairs_total", "hybrid_agent_session_connects_total",
 		"hybrid_agent_path_mtu_bytes", "hybrid_agent_path_verdict", "hybrid_agent_vpn_server_up",
+		"hybrid_agent_network_on_trial", "hybrid_agent_network_rolled_back", "hybrid_agent_vpn_server_active",
 	}
 	if err := testutil.CollectAndCompare(newCollector(source{full()}), strings.NewReader(want), names...); err != nil {
 		t.Error(err)
@@ -140,9 +152,9 @@ func TestNames(t *testing.T) {
 	}
 	want := []string{
 		"assignment_generation", "build_info", "certificate_expiry_timestamp_seconds", "clock_offset_seconds", "condition",
-		"ntp_server_offset_seconds", "ntp_server_up", "operation_running", "path_mtu_bytes", "path_probe_rtt_seconds", "path_probe_success", "path_verdict",
+		"network_on_trial", "network_rolled_back", "ntp_server_offset_seconds", "ntp_server_up", "operation_running", "path_mtu_bytes", "path_probe_rtt_seconds", "path_probe_success", "path_verdict",
 		"route_last_repair_seconds", "route_last_repair_timestamp_seconds", "route_repairs_total", "routes_installed",
-		"session_connected", "session_connects_total", "vpn_server_up",
+		"session_connected", "session_connects_total", "vpn_server_active", "vpn_server_up",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("metrics\n%v, want\n%v", names, want)
