@@ -34,7 +34,16 @@ func nicSelected(f *facts) verdict {
 	if n.selector.Name == "" && n.selector.MAC == "" {
 		reason = "Auto"
 	}
-	return yes(reason, "%s with node IP %s: %s%s", s.Link.Name, s.NodeIP, s.Reason, f.refusedNote(netcfg.FieldNIC))
+	return yes(reason, "%s with node IP %s: %s%s%s", s.Link.Name, s.NodeIP, s.Reason, f.movedNote(), f.refusedNote(netcfg.FieldNIC))
+}
+
+// movedNote tells of a node whose NIC has another address than kubelet was given.
+func (f *facts) movedNote() string {
+	former := f.node.state.GetInternalIp()
+	if former == "" || former == f.net.selection.NodeIP.String() {
+		return ""
+	}
+	return fmt.Sprintf("; the node is known to the cluster by %s, and kubelet keeps that until a repave: give the NIC that address again, best by a DHCP reservation", former)
 }
 
 // selectReason is the code of a selection's refusal.

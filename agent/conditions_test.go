@@ -124,6 +124,7 @@ func TestConditions(t *testing.T) {
 		"one address of the API dead": {func(f *facts) {
 			f.path.Results = append(f.path.Results, path.Result{Target: "10.100.0.11:443", API: true, Error: "no answer"})
 		}, []string{"PathHealthy True Healthy|no answer from 10.100.0.11:443 (no answer)"}},
+		"another lease": {func(f *facts) { f.node.state.InternalIp = "10.200.0.10" }, []string{"NICSelected True Auto|10.200.0.10|until a repave|DHCP reservation"}},
 		"standby dead": {func(f *facts) {
 			f.path.Servers = []path.ServerReport{{Server: netip.MustParseAddr("10.200.0.3"), Error: "no answer", At: noon()}}
 		}, []string{"PathHealthy True Healthy|VPN server 10.200.0.3 is down"}},
