@@ -47,6 +47,14 @@ type network struct {
 	toward     []netip.Addr // literal addresses among API endpoint
 }
 
+// first is the VPN server that comes first; invalid where there is none.
+func (n network) first() netip.Addr {
+	if len(n.vpnServers) == 0 {
+		return netip.Addr{}
+	}
+	return n.vpnServers[0]
+}
+
 // probes is what the path stage is to probe; empty without an assignment.
 func (a *assignment) probes() *agentv1.ProbeSpec {
 	if a == nil {

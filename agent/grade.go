@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"hybridagent/agent/path"
 	"hybridagent/netcfg"
 )
 
@@ -17,17 +16,5 @@ func (c *core) grade() (netcfg.PathGrade, bool) {
 	c.facts.routes = c.keeper.Status()
 	measured := report.Round > 0 && report.Plan.Routes == f.way() &&
 		report.Plan.Source == f.net.selection.NodeIP && report.Plan.NIC == f.net.selection.Link.Name
-	return gradeOf(report), measured
-}
-
-func gradeOf(r path.Report) netcfg.PathGrade {
-	switch r.Verdict {
-	case path.Healthy:
-		return netcfg.GradeHealthy
-	case path.APIUnreachable:
-		return netcfg.GradePartial
-	case path.Unknown:
-		return netcfg.GradeUnknown
-	}
-	return netcfg.GradeDown
+	return report.Grade(), measured
 }

@@ -143,7 +143,7 @@ func (c *core) withdraw(ctx context.Context) {
 		f.assignment = t.former
 	}
 	c.remember(f.trial.nic)
-	c.failover.restart()
+	c.failover.restart(f.trial.server)
 	c.endTrial(errReplaced)
 	next := f.record.clone()
 	next.Trial = nil

@@ -44,11 +44,25 @@ func (c *core) choose(servers []netcfg.ServerPath) netip.Addr {
 }
 
 // restart forgets what is known of the servers: another network begins with its
-// first one.
-func (f *failover) restart() {
+// first one, or with that which it used before; invalid: none.
+func (f *failover) restart(with netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state, f.why = netcfg.Failover{}, ""
+	f.state.Resume(with)
+}
+
+// resume begins with the server that the kernel's routes lead through: a daemon that
+// restarts on a standby must not go back to a server that is dead.
+func (c *core) resume() {
+	for _, r := range c.inv.Routes {
+		if r.Own() && r.Table == netcfg.TableMain {
+			c.failover.mu.Lock()
+			c.failover.state.Resume(r.Gateway)
+			c.failover.mu.Unlock()
+			return
+		}
+	}
 }
 
 // planThrough plans the routes through the VPN server that is to be used now, with
@@ -58,6 +72,7 @@ func (c *core) planThrough(sel netcfg.Selection, intent netcfg.RouteIntent) (net
 	if err != nil || intent.NotRequired() {
 		return plan, err
 	}
+	c.resume()
 	intent.Active = c.choose(plan.Servers)
 	intent.MTU = c.routeMTU(intent.Active, sel)
 	if intent.Active == plan.Active && intent.MTU == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ type trial struct {
 	op      *agentv1.Operation // the live switch; nil: an assignment brings it
 	former  *assignment        // in force before a first one
 	nic     netcfg.Remembered  // selected before
+	server  netip.Addr         // VPN server in use before
 
 	answered bool   // by the plane, on a connection made since
 	waits    string // for what, in words
@@ -69,13 +71,14 @@ func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, er
 		return nil, err
 	}
 	c.crash("recorded")
-	f.record, f.recorded, f.trial, t.nic = *next, true, t, f.nic
+	t.nic, t.server = f.nic, f.net.vpnServer
+	f.record, f.recorded, f.trial = *next, true, t
 	if t.rule.First && t.next != nil {
 		t.former, f.assignment, f.fromCache = f.assignment, t.next, false
 	}
 	life, stop := context.WithCancel(c.life)
 	t.stop, t.over = stop, make(chan struct{})
-	c.failover.restart()
+	c.failover.restart(t.network.first())
 	c.switchNetwork(ctx)
 	c.crash("in-kernel")
 	if refusals := f.net.refusals(); len(refusals) > 0 {
@@ -86,7 +89,7 @@ func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, er
 		c.rollBack(ctx, "the kernel does not take it: "+refused.Error())
 		return nil, nil //nolint:nilerr // rolled back and told
 	}
-	c.log.Info("network on trial", zap.String("origin", t.origin()), zap.Time("until", t.rule.Deadline))
+	c.log.Info("network on trial", zap.String("origin", t.origin()), zap.Strings("plane_moves", texts(plan.PlaneMoves)), zap.Time("until", t.rule.Deadline))
 	c.background.Go(func() { c.callPlane(life, t) })
 	c.wakeAt(t.rule.Deadline)
 	return nil, nil
@@ -167,7 +170,7 @@ func (c *core) rollBack(ctx context.Context, why string) {
 	}
 	c.endTrial(errors.New(why))
 	c.remember(t.nic)
-	c.failover.restart()
+	c.failover.restart(t.server)
 	c.network(ctx)
 	c.crash("rolled-back-in-kernel")
 	next := f.record.clone()

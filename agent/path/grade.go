@@ -8,7 +8,13 @@ import (
 
 // Grade says how good the path is, for a trial to compare with what was before. A
 // wrong clock and a dead proxy are no matter of the path: the VPC answers.
+//
+// A path that flaps is as good as it is now: taken for bad, it would let a trial pass
+// that leads into a black hole.
 func (r Report) Grade() netcfg.PathGrade {
+	if r.Held {
+		return netcfg.GradeHealthy
+	}
 	switch r.Verdict {
 	case Healthy, ClockWrong, ProxyUnreachable:
 		return netcfg.GradeHealthy

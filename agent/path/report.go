@@ -169,6 +169,9 @@ type Report struct {
 	Message string
 	// MTU of the path.
 	MTU MTU
+	// Held says that the path answers now and is shown as bad all the same, because it
+	// flaps.
+	Held bool
 	// Servers are the plan's, in its order.
 	Servers []ServerReport
 	// Round counts the rounds of this plan's way that have ended.

@@ -165,7 +165,7 @@ func (w *watch) take(facts evidence) {
 func (w *watch) conclude(now time.Time) {
 	w.facts.plan, w.facts.now = w.plan, now
 	shown := w.damper.next(judge(w.facts), now, w.plan.Hurry)
-	plan, results, round, servers := w.plan, w.facts.results, w.round, w.serverReports()
+	plan, results, round, servers, held := w.plan, w.facts.results, w.round, w.serverReports(), w.damper.held
 	w.m.publish(plan, func(r *Report) {
 		since := r.Since
 		if since.IsZero() || shown.verdict != r.Verdict {
@@ -176,7 +176,7 @@ func (w *watch) conclude(now time.Time) {
 		}
 		*r = Report{
 			Plan: plan, Results: results, Verdict: shown.verdict, Since: since, Segment: shown.segment, Message: shown.message,
-			MTU: w.facts.mtu, Servers: servers, Round: round,
+			MTU: w.facts.mtu, Held: held, Servers: servers, Round: round,
 		}
 	})
 }
