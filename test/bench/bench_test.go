@@ -157,7 +157,7 @@ func TestListHarness(t *testing.T) {
 
 func TestPushFloor(t *testing.T) {
 	e := quickEnv(t)
-	s, err := startPushFloor(t.Context(), e)
+	s, err := startPushFloor(t.Context(), e, true)
 	defer s.stop()
 	if err != nil {
 		t.Fatal(err)

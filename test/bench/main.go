@@ -32,7 +32,7 @@ type group struct {
 
 func groups() []group {
 	return []group{
-		{[]string{"net.push_to_kernel.p50", "net.push_to_kernel.p99"}, push},
+		{[]string{"net.push_to_kernel.p50", "net.push_to_kernel.p99", "net.push_to_kernel.vs_no_record.p50"}, push},
 		{[]string{"net.drift.p50", "net.drift.p99"}, drift},
 		{[]string{"net.drift_10k.p50", "net.drift_10k.p99"}, drift10k},
 		{bulkIDs(), bulk},

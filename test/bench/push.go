@@ -87,10 +87,17 @@ func (s *pushSubject) explain(err error) error {
 	return fmt.Errorf("%w; the child said: %s", err, s.child.stderr.b)
 }
 
-// push measures plane → kernel for the real agent and the floor in turn.
+// push measures plane → kernel for the real agent and two floors in turn: one that,
+// like the agent, has what it is about to do on disk before the kernel is touched, and
+// one that keeps nothing.
 func push(ctx context.Context, e *env) ([]Result, error) {
-	low, err := startPushFloor(ctx, e)
+	low, err := startPushFloor(ctx, e, true)
 	defer low.stop()
+	if err != nil {
+		return nil, err
+	}
+	plain, err := startPushFloor(ctx, e, false)
+	defer plain.stop()
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +106,7 @@ func push(ctx context.Context, e *env) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	subjects := []*pushSubject{low, ours}
+	subjects := []*pushSubject{low, plain, ours}
 	buf := make([]byte, 8<<10)
 	for n := range e.trials(pushTrials) + pushWarmUp {
 		for i := range subjects {
@@ -113,6 +120,7 @@ func push(ctx context.Context, e *env) ([]Result, error) {
 	return []Result{
 		compare("net.push_to_kernel.p50", "µs", at(ours, 50), at(low, 50), 1.5, nil),
 		compare("net.push_to_kernel.p99", "µs", at(ours, 99), at(low, 99), 2, nil),
+		compare("net.push_to_kernel.vs_no_record.p50", "µs", at(ours, 50), at(plain, 50), 1.5, nil),
 	}, nil
 }
 
@@ -131,7 +139,7 @@ func startPushOurs(ctx context.Context, e *env) (*pushSubject, error) {
 	return s, s.explain(s.plane.awaitHost(ctx))
 }
 
-func startPushFloor(ctx context.Context, e *env) (*pushSubject, error) {
+func startPushFloor(ctx context.Context, e *env, durable bool) (*pushSubject, error) {
 	s, err := newPushSubject(floor.Protocol, func(r floor.Route) ([]byte, error) { return floor.EncodeRoute(r), nil })
 	if err != nil {
 		return s, err
@@ -140,7 +148,13 @@ func startPushFloor(ctx context.Context, e *env) (*pushSubject, error) {
 	if err := writePair(file, s.plane.ca); err != nil {
 		return s, err
 	}
-	if s.child, err = s.host.startRole(ctx, "push-floor", file, strconv.Itoa(s.host.link)); err != nil {
+	dir := ""
+	if durable {
+		if dir, err = os.MkdirTemp(e.dir, "floor-"); err != nil {
+			return s, err
+		}
+	}
+	if s.child, err = s.host.startRole(ctx, "push-floor", file, strconv.Itoa(s.host.link), dir); err != nil {
 		return s, err
 	}
 	return s, s.explain(s.plane.awaitHost(ctx))
@@ -163,7 +177,8 @@ func writePair(file string, ca *authority) error {
 	return os.WriteFile(file, b, 0o600)
 }
 
-// pushFloor is the child: arguments are the file of writePair and the NIC's index.
+// pushFloor is the child: arguments are the file of writePair, the NIC's index, and
+// the folder to record in, or nothing.
 func pushFloor(ctx context.Context, args []string, ready func()) error {
 	pair, err := tls.LoadX509KeyPair(args[0], args[0])
 	if err != nil {
@@ -180,5 +195,9 @@ func pushFloor(ctx context.Context, args []string, ready func()) error {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca)
 	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, Certificates: []tls.Certificate{pair}}
-	return floor.Push(ctx, planeAddress, config, vpcRoute(0, link, floor.Protocol), ready)
+	var record func([]byte) error
+	if args[2] != "" {
+		record = floor.Record(args[2])
+	}
+	return floor.Push(ctx, planeAddress, config, vpcRoute(0, link, floor.Protocol), record, ready)
 }

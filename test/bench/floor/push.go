@@ -16,8 +16,9 @@ import (
 func EncodeRoute(r Route) []byte { return append(r.Dst[:], r.Bits) }
 
 // Push connects to a plane and installs each route that it pushes, in place of the
-// one before. It checks nothing and stores nothing. template gives next hop and link.
-func Push(ctx context.Context, address string, config *tls.Config, template Route, ready func()) error {
+// one before. It checks nothing. template gives next hop and link; record, if set, is
+// called with what was pushed before the kernel is.
+func Push(ctx context.Context, address string, config *tls.Config, template Route, record func([]byte) error, ready func()) error {
 	writer, err := Open(0)
 	if err != nil {
 		return err
@@ -42,6 +43,11 @@ func Push(ctx context.Context, address string, config *tls.Config, template Rout
 		b := m.GetAssignment().GetAssignment()
 		if len(b) != 5 {
 			continue // the welcome
+		}
+		if record != nil {
+			if err := record(b); err != nil {
+				return err
+			}
 		}
 		next := template
 		copy(next.Dst[:], b)
