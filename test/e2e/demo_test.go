@@ -36,15 +36,6 @@ type run struct {
 	order  []string
 }
 
-func repository(t *testing.T) string {
-	t.Helper()
-	folder, err := lab.Repository()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return folder
-}
-
 // ownSites lets the demos of this test make their sites in a folder of its own: a site that somebody keeps up is not its business.
 func ownSites(t *testing.T) {
 	t.Helper()

@@ -27,9 +27,14 @@ func (h *Host) countForwarded(ctx context.Context) error {
 	return nil
 }
 
-// Forwarded is the number of packets that the VPN server has forwarded into the tunnel and out of it.
+// Forwarded is the number of packets that the first VPN server has forwarded into the tunnel and out of it.
 func (s *Site) Forwarded(ctx context.Context) (toVPC, fromVPC uint64, err error) {
-	vpn := s.Host("vpn")
+	return s.ForwardedBy(ctx, "vpn")
+}
+
+// ForwardedBy is the number of packets that the VPN server on that host, vpn or vpn2, has forwarded into its tunnel and out of it.
+func (s *Site) ForwardedBy(ctx context.Context, server string) (toVPC, fromVPC uint64, err error) {
+	vpn := s.Host(server)
 	var counts [2]uint64
 	for i, name := range []string{"to_vpc", "from_vpc"} {
 		out, err := vpn.Exec(ctx, "nft", "list", "counter", "ip", "lab", name)

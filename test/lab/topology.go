@@ -8,6 +8,7 @@ import (
 // Addresses of the site; see the table in topology.go for who has which.
 const (
 	VPNServer    = "10.200.0.2"
+	StandbyVPN   = "10.200.0.3"
 	PlaneAddress = "203.0.113.10"
 	NTPAddress   = "203.0.113.20"
 	VPCCIDR      = "10.100.0.0/16"
@@ -49,7 +50,8 @@ type wire struct{ lan, nic, mac string }
 //	plane   wan0 203.0.113.10
 //	ntp     wan0 203.0.113.20
 //	vpn     lan0 10.200.0.2, tun0 169.254.100.1 (vxlan over under0); routes 10.100.0.0/16 into the tunnel
-//	vpc     tun0 169.254.100.2, lo 10.100.0.1 .10 .20
+//	vpn2    lan0 10.200.0.3, tun0 169.254.101.1: a second VPN server with a tunnel of its own; see standby.go
+//	vpc     tun0 169.254.100.2, tun1 169.254.101.2, lo 10.100.0.1 .10 .20; answers through the tunnel that was asked through
 //	edge-N  lan0 10.200.0.1N metric 200, office0 192.168.77.1N metric 50, docker0 172.17.0.1
 func newTopology(edges int) topology {
 	router := [][2]string{{"ipv4/ip_forward", "1"}}
@@ -64,9 +66,10 @@ func newTopology(edges int) topology {
 		{name: "vpn", sysctls: router, wires: []wire{{lan: "lan", nic: "lan0"}, {lan: "under", nic: "under0"}},
 			ip: append(tunnelEnd(1), "address add 10.200.0.2/24 dev lan0", "link set lan0 up",
 				"route add "+VPCCIDR+" via 169.254.100.2 dev tun0", "route add default via 10.200.0.1")},
+		standbyHost(router),
 		{name: "vpc", wires: []wire{{lan: "under", nic: "under0"}},
-			ip: append(tunnelEnd(2), "address add 10.100.0.1/32 dev lo", "address add 10.100.0.10/32 dev lo", "address add 10.100.0.20/32 dev lo",
-				"route add "+LANCIDR+" via 169.254.100.1 dev tun0 src 10.100.0.1")},
+			ip: append(append(tunnelEnd(2), "address add 10.100.0.1/32 dev lo", "address add 10.100.0.10/32 dev lo", "address add 10.100.0.20/32 dev lo",
+				"route add "+LANCIDR+" via 169.254.100.1 dev tun0 src 10.100.0.1"), standbyInVPC()...)},
 	}
 	for n := 1; n <= edges; n++ {
 		hosts = append(hosts, edgeHost(n))
@@ -161,7 +164,12 @@ func (t topology) apply(ctx context.Context, s *Site) error {
 			return err
 		}
 	}
-	return s.hosts["vpn"].countForwarded(ctx)
+	for _, vpn := range []string{"vpn", "vpn2"} {
+		if err := s.hosts[vpn].countForwarded(ctx); err != nil {
+			return err
+		}
+	}
+	return s.hosts["vpc"].answerThroughSameTunnel(ctx)
 }
 
 // setSysctls runs before the NICs are there: they start with the namespace's defaults, which in turn start as the machine's own.

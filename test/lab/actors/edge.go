@@ -137,7 +137,24 @@ type Status struct {
 		Repairs   string   `json:"repairs"`
 		LastRival string   `json:"last_rival"`
 		Rules     []string `json:"rules"`
+		// VPNServers are those of the network in force, Trial and RolledBack the changes that are tried and that were taken back last.
+		VPNServers []struct {
+			Address string `json:"address"`
+			Active  bool   `json:"active"`
+			OK      bool   `json:"ok"`
+			Error   string `json:"error"`
+		} `json:"vpn_servers"`
+		Trial      *Trial `json:"trial"`
+		RolledBack *Trial `json:"rolled_back"`
 	} `json:"network"`
+	PathSummary struct {
+		Verdict      string `json:"verdict"`
+		Segment      string `json:"segment"`
+		Message      string `json:"message"`
+		PathMTU      int    `json:"path_mtu"`
+		MTUBlackHole bool   `json:"mtu_black_hole"`
+		RouteMTU     int    `json:"route_mtu"`
+	} `json:"path_summary"`
 	Path []struct {
 		Target string `json:"target"`
 		OK     bool   `json:"ok"`
@@ -162,6 +179,13 @@ type Status struct {
 		Ready      bool   `json:"ready"`
 		InternalIP string `json:"internal_ip"`
 	} `json:"node"`
+}
+
+// Trial is a change of a host's network that is not confirmed.
+type Trial struct {
+	Origin string `json:"origin"`
+	Change string `json:"change"`
+	Reason string `json:"reason"`
 }
 
 // Condition finds a condition by its type.
