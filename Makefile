@@ -43,8 +43,8 @@ test: setup ## Run the unit and network-namespace tests with the race detector
 	$(GO) test -race -timeout 15m ./...
 
 .PHONY: e2e
-e2e: setup build-lab ## Run the demo with each of its breaks and interruptions
-	$(GO) test -tags demo -count=1 -timeout 30m -v ./test/e2e/...
+e2e: setup build-lab ## Run the demo with its breaks and interruptions, and the network's faults on sites
+	$(GO) test -tags demo -count=1 -parallel 4 -timeout 30m -v ./test/e2e/...
 
 .PHONY: demo
 demo: setup build-lab ## Run the main job on one site in namespaces (KEEP=1, DEMO_BREAK=...)

@@ -101,7 +101,7 @@ func (d *demo) setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("site %s: gw, plane, ntp, vpn, vpc, edge-1, edge-2 in namespaces of their own", d.site.Name)
+	d.say("site %s: gw, plane, ntp, vpn, vpn2, vpc, edge-1, edge-2 in namespaces of their own", d.site.Name)
 	if err := d.startClock(ctx); err != nil {
 		return err
 	}

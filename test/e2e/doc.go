@@ -1,3 +1,6 @@
-// Package e2e runs the demo as a user would: once as it is, once with each of its breaks, and interrupted at random. It owns what the
-// demo's rows, exit codes and traces must be. The tests need the build tag demo, root, and build/lab/demo (make e2e).
+// Package e2e runs the product as its users would: the demo, once as it is, once with each of its breaks, and interrupted at random; and
+// sites of its own, on which operators change the network of hosts while servers, tunnels, NICs, disks and power fail. It owns what the
+// demo's rows, exit codes and traces must be, and in which state each change and each fault must end.
+//
+// The tests need the build tag demo, or soak for the long ones, root, and the programs that make build-lab builds (make e2e, make soak).
 package e2e

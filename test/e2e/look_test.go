@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -160,7 +161,7 @@ func (s *site) provisioned() string {
 	return out
 }
 
-// reboot brings the first host up after a power cut, with its network, and kubelet where it is given.
+// reboot brings the first host up after a power cut, with its network and kubelet.
 func (s *site) reboot(kubelet actors.Kubelet) {
 	s.t.Helper()
 	s.must(s.BootNetwork(s.ctx, 1))
@@ -190,6 +191,9 @@ func (s *site) onTrial(server string) {
 
 // ourProtocol marks the daemon's routes in the kernel.
 const ourProtocol = 104
+
+// vpc is what the routes lead to.
+var vpc = netip.MustParsePrefix(lab.VPCCIDR)
 
 var errNoTraffic = errors.New("no packet went through both ways")
 
@@ -265,5 +269,5 @@ func (s *site) readyNow(ctx context.Context) error {
 			return fmt.Errorf("the API calls node %s not Ready: %s", node.Name, node.ReadyReason)
 		}
 	}
-	return errors.Join(status.Holds("NodeReady"), status.Holds("RoutesInstalled"))
+	return status.Holds("NodeReady")
 }

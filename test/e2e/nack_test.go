@@ -20,7 +20,7 @@ func TestWrongPoolIsRefusedAndCorrected(t *testing.T) {
 	s.must(s.setPool(nobody))
 	s.onTrial(nobody)
 	s.awaitRoute(lab.VPNServer, bound)
-	s.awaitDescribed("VPN server address", "tried and rolled back", "hybrid-agent network retry")
+	s.awaitDescribed("network.vpn_servers", "tried and rolled back", "hybrid-agent network retry")
 	s.must(s.routeVia(s.ctx, lab.VPNServer))
 	s.must(s.setPool(lab.StandbyVPN))
 	s.awaitRoute(lab.StandbyVPN, bound)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type plan struct {
 	edges int
 	// servers are the first host's VPN servers; empty: the site's first one.
 	servers string
+	// nic is the first host's NIC by the pool; empty: auto.
+	nic string
 	// bare hosts are in the pool, but nothing makes nodes of them.
 	bare bool
 	// config is appended to config.yaml.
@@ -173,12 +176,13 @@ func (s *site) enrol() {
 // setPool has the operator write the pool, with these VPN servers for the first host and the site's first one for the others.
 func (s *site) setPool(servers string) error {
 	var members []actors.PoolMember
+	nic := s.plan.nic
 	for n, edge := range s.edges {
 		if n > 0 {
-			servers = lab.VPNServer
+			servers, nic = lab.VPNServer, ""
 		}
 		members = append(members, actors.PoolMember{
-			HostID: s.ids[edge.Host.Name], HostName: fmt.Sprintf("till-%d", n+1), NIC: "auto", VPNServer: servers,
+			HostID: s.ids[edge.Host.Name], HostName: fmt.Sprintf("till-%d", n+1), NIC: cmp.Or(nic, "auto"), VPNServer: servers,
 		})
 	}
 	yaml, err := actors.PoolYAML(strings.ToUpper(runtime.GOARCH), members)

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -17,7 +16,7 @@ func TestLiveSwitchLeavesNodeAlone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, plan{})
 	kubelet, provisioned := s.kubelet(), s.provisioned()
-	presence := s.edge().Host.WatchPresence(netip.MustParsePrefix(lab.VPCCIDR), ourProtocol, time.Millisecond)
+	presence := s.edge().Host.WatchPresence(vpc, ourProtocol, time.Millisecond)
 	ready := s.watchReady()
 	s.requireOutcome(s.setVPN(lab.StandbyVPN, "--live"), 0, "has VPN servers "+lab.StandbyVPN)
 	s.must(s.routeVia(s.ctx, lab.StandbyVPN))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Faults of a site's network. Each one returns what undoes it.
@@ -29,30 +30,45 @@ func (s *Site) PowerOffVPN(ctx context.Context, server string) (Mend, error) {
 // CutTunnel lets whatever a VPN server, vpn or vpn2, would forward into its tunnel or out of it vanish; the server itself answers as before.
 func (s *Site) CutTunnel(ctx context.Context, server string) (Mend, error) {
 	return s.hosts[server].filter(ctx, "cut", `iifname "tun0" drop
-		oifname "tun0" drop`)
+		oifname "tun0" drop`, "")
 }
 
-// NarrowTunnel lets packets of more than mtu bytes vanish in a VPN server's tunnel, both ways, without a word to their senders.
+// NarrowTunnel lets packets of more than mtu bytes vanish in a VPN server's tunnel, both ways, without a word to their senders. From then on
+// edge hosts and VPC cut what they send into packets themselves: a virtual NIC would pass it on in one piece, however long.
 func (s *Site) NarrowTunnel(ctx context.Context, server string, mtu int) (Mend, error) {
-	return s.hosts[server].filter(ctx, "narrow", fmt.Sprintf(`oifname "tun0" ip length > %d drop
-		iifname "tun0" ip length > %d drop`, mtu, mtu))
+	errs := []error{s.hosts["vpc"].IP(ctx, "link set tun0 gso_max_segs 1", "link set tun1 gso_max_segs 1")}
+	for name, host := range s.hosts {
+		if strings.HasPrefix(name, "edge-") {
+			errs = append(errs, host.IP(ctx, "link set lan0 gso_max_segs 1"))
+		}
+	}
+	tunnel := map[string]string{"vpn": "tun0", "vpn2": "tun1"}[server]
+	there, err := s.hosts[server].filter(ctx, "narrow", fmt.Sprintf(`oifname "tun0" ip length > %d drop`, mtu), "icmp type destination-unreachable icmp code 4 drop")
+	errs = append(errs, err)
+	back, err := s.hosts["vpc"].filter(ctx, "narrow_"+tunnel, "", fmt.Sprintf("oifname %q ip length > %d drop", tunnel, mtu))
+	mend := func(ctx context.Context) error { return errors.Join(there(ctx), back(ctx)) }
+	return mend, errors.Join(append(errs, err)...)
 }
 
 // BlockPlane lets whatever goes to the plane vanish at the site's router.
 func (s *Site) BlockPlane(ctx context.Context) (Mend, error) {
-	return s.hosts["gw"].filter(ctx, "plane", "ip daddr "+PlaneAddress+" drop\n\t\tip saddr "+PlaneAddress+" drop")
+	return s.hosts["gw"].filter(ctx, "plane", "ip daddr "+PlaneAddress+" drop\n\t\tip saddr "+PlaneAddress+" drop", "")
 }
 
-// filter adds rules to what the host forwards, in a table of their own.
-func (h *Host) filter(ctx context.Context, table, rules string) (Mend, error) {
+// filter adds rules to what the host forwards and to what it says itself, in a table of their own.
+func (h *Host) filter(ctx context.Context, table, forward, output string) (Mend, error) {
 	mend := func(ctx context.Context) error { return h.NFT(ctx, "delete table ip fault_"+table+"\n") }
 	return mend, h.NFT(ctx, fmt.Sprintf(`table ip fault_%s {
 	chain forward {
 		type filter hook forward priority -10; policy accept;
 		%s
 	}
+	chain output {
+		type filter hook output priority -10; policy accept;
+		%s
+	}
 }
-`, table, rules))
+`, table, forward, output))
 }
 
 // RemoveNIC takes a NIC out of a host for good, with its addresses and routes.
