@@ -46,6 +46,10 @@ test: setup ## Run the unit and network-namespace tests with the race detector
 e2e: setup build-lab ## Run the demo with its breaks and interruptions, and the network's faults on sites
 	$(GO) test -tags demo -count=1 -parallel 4 -timeout 30m -v ./test/e2e/...
 
+.PHONY: soak
+soak: setup build-lab ## Run the long storms: switches, refusals, trials and power cuts by the dozen
+	$(GO) test -tags soak -count=1 -parallel 4 -timeout 30m -v ./test/e2e/...
+
 .PHONY: demo
 demo: setup build-lab ## Run the main job on one site in namespaces (KEEP=1, DEMO_BREAK=...)
 	@$(LAB)/demo
@@ -61,7 +65,7 @@ test-systemd: setup build-lab ## Boot a systemd host with the packaged units and
 .PHONY: lint
 lint: tools ## Run golangci-lint, buf lint and the breaking-change check
 	$(BIN)/golangci-lint run ./...
-	$(BIN)/golangci-lint run --build-tags demo,systemd ./test/...
+	$(BIN)/golangci-lint run --build-tags demo,soak,systemd ./test/...
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/baseline.binpb
 

@@ -271,3 +271,11 @@ func (s *site) readyNow(ctx context.Context) error {
 	}
 	return status.Holds("NodeReady")
 }
+
+// inHost runs a shell command on the first host.
+func (s *site) inHost(command string) {
+	s.t.Helper()
+	if out, err := s.edge().Host.Command(s.ctx, "sh", "-c", command).CombinedOutput(); err != nil {
+		s.t.Fatalf("%s: %v: %s", command, err, out)
+	}
+}

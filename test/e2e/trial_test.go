@@ -60,3 +60,52 @@ func TestTrialIsRolledBackByItself(t *testing.T) {
 		})
 	}
 }
+
+// TestTrialWithoutNewWayToPlane: the stream from before is no proof that the plane is reached over the new network; only root may say otherwise.
+func TestTrialWithoutNewWayToPlane(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, plan{config: "network: {trialTimeout: 10s}\n"})
+	provisioned := s.provisioned()
+	_, err := s.RefuseNewToPlane(s.ctx)
+	s.must(err)
+	s.requireOutcome(s.setVPN(lab.StandbyVPN, "--live"), 1, "rolled back", "plane has not answered on a new connection")
+	s.must(s.routeVia(s.ctx, lab.VPNServer))
+	s.requirePool(lab.VPNServer)
+
+	switched := s.beginSetVPN(lab.StandbyVPN, "--live")
+	s.onTrial(lab.StandbyVPN)
+	s.inHost("hybrid-agent network rollback")
+	s.must(s.routeVia(s.ctx, lab.VPNServer))
+	s.requireOutcome(switched(), 1, "rolled back")
+	s.requirePool(lab.VPNServer)
+
+	switched = s.beginSetVPN(lab.StandbyVPN, "--live")
+	s.onTrial(lab.StandbyVPN)
+	s.inHost("hybrid-agent network confirm")
+	s.requireOutcome(switched(), 0)
+	s.must(s.routeVia(s.ctx, lab.StandbyVPN))
+	s.requirePool(lab.StandbyVPN)
+	s.requireSameNode(provisioned)
+}
+
+// TestTrialWithPlaneGone: a trial during which the plane goes ends on the host by itself, and the plane learns of its end when it is back.
+func TestTrialWithPlaneGone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, plan{config: "network: {trialTimeout: 10s}\n"})
+	provisioned := s.provisioned()
+	mend, err := s.CutTunnel(s.ctx, "vpn2")
+	s.must(err)
+	switched := s.beginSetVPN(lab.StandbyVPN, "--live")
+	s.onTrial(lab.StandbyVPN)
+	s.must(s.plane.Process.Kill())
+	s.awaitRoute(lab.VPNServer, bound)
+	s.awaitCondition("PathHealthy", "TRUE", "", bound)
+	s.must(s.plane.Start(s.ctx))
+	s.requireOutcome(switched(), 1, "rolled back", "by the end of the trial")
+	s.requirePool(lab.VPNServer)
+	s.must(mend(s.ctx))
+	s.requireOutcome(s.setVPN(lab.StandbyVPN, "--live"), 0)
+	s.must(s.routeVia(s.ctx, lab.StandbyVPN))
+	s.requirePool(lab.StandbyVPN)
+	s.requireSameNode(provisioned)
+}

@@ -55,6 +55,11 @@ func (s *Site) BlockPlane(ctx context.Context) (Mend, error) {
 	return s.hosts["gw"].filter(ctx, "plane", "ip daddr "+PlaneAddress+" drop\n\t\tip saddr "+PlaneAddress+" drop", "")
 }
 
+// RefuseNewToPlane lets new connections to the plane vanish at the site's router; those that are open stay.
+func (s *Site) RefuseNewToPlane(ctx context.Context) (Mend, error) {
+	return s.hosts["gw"].filter(ctx, "plane_new", "ip daddr "+PlaneAddress+" tcp flags & (syn | ack) == syn drop", "")
+}
+
 // filter adds rules to what the host forwards and to what it says itself, in a table of their own.
 func (h *Host) filter(ctx context.Context, table, forward, output string) (Mend, error) {
 	mend := func(ctx context.Context) error { return h.NFT(ctx, "delete table ip fault_"+table+"\n") }
