@@ -81,11 +81,14 @@ func unfit(r Route) string {
 }
 
 func (k *Keeper) set(desired Desired, want map[routeKey]Route) (Achieved, error) {
+	former := k.want
 	grown := k.adopt(desired, want)
 	var done Achieved
 	var failures []error
 	if c := k.diff(); !c.Empty() || grown {
+		noticed := time.Now()
 		done, failures = k.apply(k.req, c)
+		k.countLost(former, c.Add, noticed)
 		if len(failures) > 0 || k.restless() {
 			k.checkLater(time.Now().Add(retryAfter), false, CauseResync)
 		}
@@ -103,6 +106,16 @@ func (k *Keeper) set(desired Desired, want map[routeKey]Route) (Achieved, error)
 		failures = append(failures, m.Err)
 	}
 	return done, errors.Join(failures...)
+}
+
+// countLost counts as repairs what was wanted before as it is now, and was lost with
+// a link or address: the pipeline is mostly the first to write it again.
+func (k *Keeper) countLost(former map[routeKey]Route, added []Route, noticed time.Time) {
+	for _, r := range added {
+		if former[r.key()] == r && k.have.has(r) {
+			k.repaired(Repair{When: noticed, Route: r, Took: time.Since(noticed), Cause: CauseFlushed})
+		}
+	}
 }
 
 // adopt takes over what is wanted, its routes also by key, and says whether the kernel may hold something
