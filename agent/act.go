@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // errNoTrial answers who wants to end a trial where none runs.
@@ -16,6 +17,9 @@ func (c *core) ConfirmNetwork() error {
 		t := c.facts.trial
 		if t == nil {
 			return errNoTrial
+		}
+		if err := c.facts.net.failure(); err != nil {
+			return fmt.Errorf("it is not in the kernel: %w", err)
 		}
 		c.confirmTrial(ctx)
 		return t.failure
@@ -38,7 +42,7 @@ func (c *core) RollbackNetwork() error {
 func (c *core) RetryNetwork() error {
 	return c.act(func(ctx context.Context) error {
 		back := c.facts.record.RolledBack
-		if back == nil {
+		if back == nil && (c.offered.next == nil || !c.offered.waits) {
 			return errors.New("no change of the network was rolled back")
 		}
 		if c.facts.trial != nil {
@@ -51,10 +55,10 @@ func (c *core) RetryNetwork() error {
 		}
 		c.facts.record = *next
 		offered := c.offered.next
-		if offered == nil || !c.offered.held {
+		if offered == nil {
 			return nil // tried when the plane sends it, with the next connection
 		}
-		c.offered.held = false
+		c.offered.held, c.offered.retryAt = false, time.Time{}
 		refusals, pending := c.take(ctx, offered)
 		if pending {
 			return nil
@@ -68,9 +72,9 @@ func (c *core) RetryNetwork() error {
 }
 
 func (c *core) act(do func(ctx context.Context) error) error {
-	defer c.taking.begin()()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.taking.begin()()
 	err := do(c.life)
 	c.evaluate()
 	return err

@@ -91,6 +91,9 @@ type facts struct {
 	record      networkRecord
 	recorded    bool   // it is on disk
 	trial       *trial // under way; nil: none
+	// dropUnplanned says that a trial has left routes in the kernel that go also where
+	// the network in force cannot be planned now.
+	dropUnplanned bool
 }
 
 // notify wakes the pipeline; many calls before it runs are one.
@@ -169,7 +172,7 @@ func (c *core) passWith(ctx context.Context, inventory func() (netcfg.Inventory,
 	c.network(ctx)
 	c.judgeTrial(ctx)
 	c.offerAgain(ctx, inventory != nil)
-	c.install(ctx)
+	c.reconcile(ctx)
 	if before != c.facts.net.selection.NodeIP && c.netChange != nil {
 		c.netChange()
 	}

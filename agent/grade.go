@@ -1,20 +1,33 @@
 package agent
 
 import (
+	"slices"
+
 	"hybridagent/netcfg"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
 // grade is how well the path to the VPC does by the network in force, and whether
 // that was measured on the routes that are in the kernel now; c.mu is held.
 func (c *core) grade() (netcfg.PathGrade, bool) {
 	f := &c.facts
-	probes := f.assignment.probes()
+	probes := f.probes()
 	if probes.GetApiEndpoint() == "" && len(probes.GetTargets()) == 0 {
 		return netcfg.GradeUnknown, true // nothing is to be probed
 	}
 	report := f.path
 	c.facts.routes = c.keeper.Status()
 	measured := report.Round > 0 && report.Plan.Routes == f.way() &&
+		report.Plan.APIEndpoint == probes.GetApiEndpoint() && slices.Equal(report.Plan.Targets, probes.GetTargets()) &&
 		report.Plan.Source == f.net.selection.NodeIP && report.Plan.NIC == f.net.selection.Link.Name
 	return report.Grade(), measured
+}
+
+// probes is what the path stage is to probe: during the trial of an assignment what
+// that one wants reached.
+func (f *facts) probes() *agentv1.ProbeSpec {
+	if f.trial != nil && f.trial.next != nil {
+		return f.trial.next.probes()
+	}
+	return f.assignment.probes()
 }

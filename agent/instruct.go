@@ -24,7 +24,7 @@ func (c *core) instruct() {
 		return
 	}
 	msg := f.assignment.msg
-	c.path.Set(c.pathPlan(msg.GetProbes()))
+	c.path.Set(c.pathPlan(f.probes()))
 	c.time.Set(msg.GetTime().GetNtpServers())
 	c.node.set(nodeInput{
 		inPool:        true,

@@ -147,9 +147,9 @@ func (c *core) beginSwitch(ctx context.Context, op *agentv1.Operation, tell func
 // trySwitch begins a live switch, or says what it waits for, or why it cannot
 // begin.
 func (c *core) trySwitch(ctx context.Context, op *agentv1.Operation, asked time.Time) (t *trial, wait, refusal string) {
-	defer c.taking.begin()()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.taking.begin()()
 	f := &c.facts
 	if f.trial != nil {
 		return nil, "another change of the network is on trial until " + f.trial.rule.Deadline.UTC().Format(time.RFC3339), ""

@@ -74,6 +74,9 @@ type networkRecord struct {
 	Switched *switchedServers `json:"switched,omitempty"`
 	// Switch is the last live switch that came, so that none runs twice.
 	Switch *switchEnd `json:"switch,omitempty"`
+	// Generation is that of the assignment which brought what is confirmed; 0: none
+	// did. A cached assignment that is older was not replaced yet when power was cut.
+	Generation uint64 `json:"generation,omitempty"`
 	// Owned are the routes that this daemon has written, or was about to.
 	Owned []netcfg.RouteID `json:"owned,omitempty"`
 }
@@ -84,8 +87,10 @@ type trialRecord struct {
 	// Generation of the assignment that brought it; 0: a live switch did.
 	Generation uint64 `json:"generation,omitempty"`
 	// First says that nothing was confirmed before.
-	First   bool      `json:"first,omitempty"`
-	BeganAt time.Time `json:"beganAt"`
+	First bool `json:"first,omitempty"`
+	// NIC is what was selected before.
+	NIC     netcfg.Remembered `json:"nic"`
+	BeganAt time.Time         `json:"beganAt"`
 }
 
 // rolledBack is a network that a trial has found to be no good.

@@ -64,9 +64,12 @@ func (c *core) network(ctx context.Context) {
 	if result.selectErr == nil && result.planErr == nil {
 		c.ownRoutes(plan.Routes)
 		result.setErr = c.set(ctx, netcfg.Desired{Routes: plan.Routes, Rules: plan.Rules})
-		if result.selected {
+		if result.selected && f.trial == nil {
 			c.remember(result.selection.Remember())
 		}
+		f.dropUnplanned = f.dropUnplanned && result.setErr != nil
+	} else if f.dropUnplanned {
+		result.setErr = c.set(ctx, netcfg.Desired{})
 	}
 	f.net = result
 }
@@ -123,12 +126,11 @@ func (c *core) ownRoutes(routes []netcfg.Route) {
 	}
 	next := c.facts.record.clone()
 	next.own(ids)
-	c.facts.record = *next
 	if err := c.cache.saveNetwork(next); err != nil {
 		c.log.Warn("cannot write down which routes are ours", zap.Error(err))
-		return
+		return // tried again with the next pass
 	}
-	c.facts.recorded = true
+	c.facts.record, c.facts.recorded = *next, true
 }
 
 // switchNetwork brings another network to the kernel; c.mu is held. The inventory

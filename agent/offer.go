@@ -31,9 +31,9 @@ type offered struct {
 // trial, answer. A refused one changes nothing. The result is nil where the answer
 // comes later.
 func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *agentv1.AssignmentResult {
-	defer c.taking.begin()()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.taking.begin()()
 	f := &c.facts
 	if t := f.trial; t != nil && t.next != nil && sameUpdate(t.next.update, update) {
 		return nil // it is on trial, and answered at its end
@@ -139,15 +139,12 @@ func (c *core) takeConfirmed(ctx context.Context, next *assignment) []*agentv1.F
 // withdraw ends the trial of an assignment that the plane has replaced.
 func (c *core) withdraw(ctx context.Context) {
 	f := &c.facts
-	if t := f.trial; t.rule.First && t.next != nil {
-		f.assignment = t.former
-	}
-	c.remember(f.trial.nic)
-	c.failover.restart(f.trial.server)
-	c.endTrial(errReplaced)
 	next := f.record.clone()
 	next.Trial = nil
-	f.record = *next
+	c.closeSwitch(next, f.trial)
+	c.failover.restart(f.trial.server)
+	c.replaceTrial()
+	f.record, f.dropUnplanned = *next, true
 	if err := c.cache.saveNetwork(next); err != nil {
 		c.log.Warn("cannot write down that a trial was withdrawn; a restart does it again", zap.Error(err))
 	}
@@ -198,14 +195,21 @@ func (c *core) mayTry(since time.Time) (rule *netcfg.Trial, wait bool, why strin
 	} else if f.trial != nil {
 		before, measured = f.trial.rule.Before, true // it takes that one's place
 	}
+	if f.session.Connected && f.session.Since.After(since) {
+		since = f.session.Since // nothing could be begun before
+	}
 	may, wait, why := netcfg.MayBegin(first, f.session.Connected, before, measured, now.Sub(since))
 	if !may {
-		if wait {
-			c.wakeAt(now.Add(time.Second))
+		if wait && f.session.Connected {
+			c.wakeAt(now.Add(time.Second)) // the plane's return wakes by itself
 		}
 		return nil, wait, why
 	}
-	return &netcfg.Trial{Before: before, Began: now, Deadline: now.Add(c.options.TrialTimeout), First: first}, false, ""
+	rule = &netcfg.Trial{Before: before, Began: now, Deadline: now.Add(c.options.TrialTimeout), First: first}
+	if f.trial != nil && f.trial.latest.Before(rule.Deadline) {
+		rule.Deadline = f.trial.latest
+	}
+	return rule, false, ""
 }
 
 // retryIn wakes the pipeline for the disk; c.mu is held.
@@ -228,6 +232,9 @@ func (c *core) offerAgain(ctx context.Context, fresh bool) {
 		return
 	case !o.onDisk && !o.waits && !fresh:
 		return
+	case o.waits && time.Now().Before(o.retryAt):
+		c.wakeAt(o.retryAt)
+		return
 	}
 	// Nothing is touched for a look: the former routes must not flap.
 	if o.onDisk {
@@ -244,20 +251,34 @@ func (c *core) offerAgain(ctx context.Context, fresh bool) {
 	c.answer(next.update, refusals)
 }
 
-// install tries the network of an assignment that was taken while something on this
-// host was in its way; c.mu is held.
-func (c *core) install(ctx context.Context) {
+// reconcile brings into force what is asked for and was not offered just now: the
+// network of an assignment that was taken while something on this host was in its
+// way, or while a node or an operation held another one. c.mu is held.
+func (c *core) reconcile(ctx context.Context) {
 	f := &c.facts
 	a := f.assignment
-	if f.record.Confirmed != nil || f.trial != nil || c.offered.next != nil || !a.inPool() || !f.net.selected || f.net.planErr != nil {
+	if f.trial != nil || c.offered.next != nil || a == nil || a.generation() < f.record.Generation {
 		return
 	}
+	c.settleSwitch()
 	asked := f.asked(a)
+	if len(asked.vpcCIDRs) == 0 {
+		if f.record.Confirmed != nil && c.forget(ctx) == nil {
+			c.network(ctx)
+		}
+		return
+	}
+	if f.record.Confirmed.id() == asked.config().id() {
+		return
+	}
 	if back := f.record.RolledBack; back != nil && back.Network.id() == asked.config().id() {
 		return
 	}
 	if time.Now().Before(c.offered.retryAt) {
 		c.wakeAt(c.offered.retryAt)
+		return
+	}
+	if looked, _ := c.judge(asked); len(looked.refusals()) > 0 {
 		return
 	}
 	c.offered.retryAt = time.Now().Add(c.offered.backoff.Next())

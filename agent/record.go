@@ -71,7 +71,7 @@ func (c *core) loadNetwork() error {
 	if record == nil {
 		f.record = networkRecord{}
 		if n := f.base(f.assignment); len(n.vpcCIDRs) > 0 {
-			f.record.Confirmed = n.config()
+			f.record.Confirmed, f.record.Generation = n.config(), f.assignment.generation()
 		}
 		return err
 	}
@@ -97,6 +97,8 @@ func (c *core) cutOff(record *networkRecord) *networkRecord {
 	next := record.clone()
 	cut := next.Trial
 	next.Trial = nil
+	c.remember(cut.NIC)
+	c.facts.dropUnplanned = true
 	if !cut.First {
 		next.RolledBack = &rolledBack{Network: cut.Network, Generation: cut.Generation, Reason: why, At: c.now()}
 	}
@@ -118,26 +120,36 @@ func (c *core) adopt(next *assignment) []*agentv1.FieldRefusal {
 	}
 	c.crash("assignment-saved")
 	f.assignment, f.fromCache = next, false
-	c.explain(next)
+	f.record.Generation = min(f.record.Generation, next.generation()) // a rebuilt plane counts anew
+	c.settleSwitch()
 	c.log.Info("assignment in force", zap.Uint64("generation", next.update.GetGeneration()), zap.String("pool", next.msg.GetPool()))
 	return nil
 }
 
-// explain remembers the node part that a live switch accounts for; c.mu is held.
-func (c *core) explain(a *assignment) {
+// settleSwitch ends a live switch over a network that nothing asks for any more, and
+// remembers the node part that one accounts for; c.mu is held.
+func (c *core) settleSwitch() {
 	f := &c.facts
 	s := f.record.Switched
-	if s == nil || s.NodeDigest != "" || !f.isNode() || a.network.config().id() != f.record.Confirmed.id() {
+	if s == nil {
 		return
 	}
 	next := f.record.clone()
-	explained := *s
-	explained.NodeDigest = a.msg.GetNodeDigest()
-	next.Switched = &explained
-	f.record = *next
-	if err := c.cache.saveNetwork(next); err != nil {
-		c.log.Warn("cannot write down what a live switch accounts for", zap.Error(err))
+	switch a := f.assignment; {
+	case s.Over != f.base(a).config().id():
+		next.Switched = nil
+	case s.NodeDigest == "" && f.isNode() && a.inPool() && a.network.config().id() == f.record.Confirmed.id():
+		explained := *s
+		explained.NodeDigest = a.msg.GetNodeDigest()
+		next.Switched = &explained
+	default:
+		return
 	}
+	if err := c.cache.saveNetwork(next); err != nil {
+		c.log.Warn("cannot write down what became of a live switch", zap.Error(err))
+		return // tried again with the next pass
+	}
+	f.record = *next
 }
 
 // diskRefuses has an assignment tried again by the clock, since no event tells when
@@ -157,12 +169,13 @@ func (c *core) forget(ctx context.Context) error {
 		return nil
 	}
 	next := f.record.clone()
-	next.Confirmed, next.Trial, next.RolledBack, next.Switched = nil, nil, nil, nil
+	next.Confirmed, next.Trial, next.RolledBack, next.Switched, next.Generation = nil, nil, nil, nil, 0
+	c.closeSwitch(next, f.trial)
 	if err := c.cache.saveNetwork(next); err != nil {
 		return err
 	}
 	if f.trial != nil {
-		c.endTrial(errReplaced)
+		c.replaceTrial()
 	}
 	f.record, f.recorded = *next, true
 	return nil

@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"fmt"
+	"time"
+
 	"go.uber.org/zap"
 
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -32,6 +35,9 @@ func (c *core) settleOperation() {
 func (c *core) beginOperation(op *agentv1.Operation) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if t := c.facts.trial; t != nil {
+		return fmt.Errorf("a change of the network is on trial until %s; the operation begins after it", t.rule.Deadline.UTC().Format(time.RFC3339))
+	}
 	a := c.facts.assignment
 	if a == nil || a.msg.GetNodeDigest() != op.GetNodeDigest() {
 		return nil // root judges the operation; there is nothing to keep here

@@ -25,8 +25,10 @@ type trial struct {
 	nic     netcfg.Remembered  // selected before
 	server  netip.Addr         // VPN server in use before
 
-	answered bool   // by the plane, on a connection made since
-	waits    string // for what, in words
+	latest   time.Time // the confirmed network returns then, also if something newer takes this one's place
+	way      string    // by which the plane was called: another one asks for another call
+	answered bool      // by the plane, on a connection made since
+	waits    string    // for what, in words
 	stop     context.CancelFunc
 	over     chan struct{} // closed at its end
 	failure  error         // why it was rolled back; set before over is closed
@@ -56,12 +58,16 @@ var errReplaced = errors.New("something newer took its place before it was confi
 // it. c.mu is held.
 func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, error) {
 	f := &c.facts
-	if f.trial != nil {
-		c.endTrial(errReplaced)
-	}
 	_, plan := c.judge(t.network)
+	t.nic, t.server, t.latest = f.nic, f.net.vpnServer, t.rule.Began.Add(2*c.options.TrialTimeout)
 	next := f.record.clone()
-	next.Trial = &trialRecord{Network: t.network.config(), Generation: t.generation(), First: t.rule.First, BeganAt: c.now()}
+	if old := f.trial; old != nil {
+		t.server, t.latest = old.server, old.latest
+		c.closeSwitch(next, old)
+	}
+	next.Trial = &trialRecord{
+		Network: t.network.config(), Generation: t.generation(), First: t.rule.First, NIC: t.nic, BeganAt: c.now(),
+	}
 	next.own(routeIDs(plan.Routes))
 	if t.op != nil {
 		next.Switch = c.switchEnd(t.op, 0, "")
@@ -71,13 +77,14 @@ func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, er
 		return nil, err
 	}
 	c.crash("recorded")
-	t.nic, t.server = f.nic, f.net.vpnServer
+	if f.trial != nil {
+		c.replaceTrial()
+	}
 	f.record, f.recorded, f.trial = *next, true, t
 	if t.rule.First && t.next != nil {
 		t.former, f.assignment, f.fromCache = f.assignment, t.next, false
 	}
-	life, stop := context.WithCancel(c.life)
-	t.stop, t.over = stop, make(chan struct{})
+	t.over = make(chan struct{})
 	c.failover.restart(t.network.first())
 	c.switchNetwork(ctx)
 	c.crash("in-kernel")
@@ -90,7 +97,7 @@ func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, er
 		return nil, nil //nolint:nilerr // rolled back and told
 	}
 	c.log.Info("network on trial", zap.String("origin", t.origin()), zap.Strings("plane_moves", texts(plan.PlaneMoves)), zap.Time("until", t.rule.Deadline))
-	c.background.Go(func() { c.callPlane(life, t) })
+	c.callAgain(t)
 	c.wakeAt(t.rule.Deadline)
 	return nil, nil
 }
@@ -110,8 +117,13 @@ func (c *core) judgeTrial(ctx context.Context) {
 		return
 	}
 	grade, measured := c.grade()
+	if t.way != c.facts.wholeWay() {
+		c.callAgain(t)
+	}
+	// What is not in the kernel cannot be judged.
+	there := c.facts.net.failure() == nil
 	decision, why := t.rule.Judge(netcfg.Evidence{
-		Now: time.Now(), PlaneAnswered: t.answered, Path: grade, PathMeasured: measured, Rounds: int(c.facts.path.Round),
+		Now: time.Now(), PlaneAnswered: t.answered && there, Path: grade, PathMeasured: measured && there, Rounds: int(c.facts.path.Round),
 	})
 	switch decision {
 	case netcfg.DecisionConfirm:
@@ -130,8 +142,15 @@ func (c *core) judgeTrial(ctx context.Context) {
 func (c *core) confirmTrial(ctx context.Context) {
 	f := &c.facts
 	t := f.trial
+	if t.next != nil && f.asked(t.next).config().id() != t.network.config().id() {
+		c.rollBack(ctx, "the network of the node that was made meanwhile counts")
+		return
+	}
 	next := f.record.clone()
 	next.Trial, next.Confirmed = nil, t.network.config()
+	if t.next != nil {
+		next.Generation = t.generation()
+	}
 	if next.RolledBack != nil && next.RolledBack.Network.id() == next.Confirmed.id() {
 		next.RolledBack = nil
 	}
@@ -148,6 +167,7 @@ func (c *core) confirmTrial(ctx context.Context) {
 	c.crash("confirmed")
 	f.record = *next
 	c.endTrial(nil)
+	c.remember(f.net.selection.Remember())
 	c.log.Info("network confirmed", zap.String("origin", t.origin()))
 	if t.next == nil {
 		return
@@ -169,6 +189,7 @@ func (c *core) rollBack(ctx context.Context, why string) {
 		f.assignment = t.former
 	}
 	c.endTrial(errors.New(why))
+	f.dropUnplanned = true
 	c.remember(t.nic)
 	c.failover.restart(t.server)
 	c.network(ctx)
@@ -209,9 +230,28 @@ func (c *core) endTrial(failure error) {
 	t.failure = failure
 	if t.stop != nil {
 		t.stop()
-		close(t.over)
+	}
+	close(t.over)
+}
+
+// replaceTrial ends the trial under way because something newer takes its place, and
+// takes back what a first one has put before its time; c.mu is held.
+func (c *core) replaceTrial() {
+	if t := c.facts.trial; t.rule.First && t.next != nil {
+		c.facts.assignment = t.former
+	}
+	c.endTrial(errReplaced)
+}
+
+// closeSwitch writes down that a live switch does not come to its end; c.mu is held.
+func (c *core) closeSwitch(next *networkRecord, t *trial) {
+	if t != nil && t.op != nil {
+		next.Switch = c.switchEnd(t.op, agentv1.OperationState_OPERATION_STATE_FAILED, rolledBackMessage(errReplaced.Error()))
 	}
 }
+
+// failure is what keeps the network in force out of the kernel; nil: nothing.
+func (n *netResult) failure() error { return errors.Join(n.selectErr, n.planErr, n.setErr) }
 
 // rolledBackRefusals names the fields in which a network differs from the one that
 // is confirmed.

@@ -17,6 +17,8 @@ const (
 	// reconsiderTime is how long the plane is called over the former network, to
 	// learn whether its silence said anything about the new one.
 	reconsiderTime = 30 * time.Second
+	// reconsiderGap is the wait before a trial that has shown nothing is repeated.
+	reconsiderGap = 5 * time.Minute
 )
 
 // ping calls the plane on a connection of its own.
@@ -24,15 +26,33 @@ func (p *planeTask) ping(ctx context.Context) error {
 	return session.Ping(ctx, p.cfg.Plane.Address, p.trust(), p.identity())
 }
 
-// callPlane calls until the plane answers or ctx ends.
-func (c *core) callPlane(ctx context.Context, t *trial) {
-	if !c.reach(ctx) {
-		return
+// callAgain calls the plane over the way that the kernel has now: what it answered
+// over another says nothing. c.mu is held.
+func (c *core) callAgain(t *trial) {
+	if t.stop != nil {
+		t.stop()
 	}
-	c.mu.Lock()
-	t.answered = true
-	c.mu.Unlock()
-	c.notify()
+	c.facts.routes = c.keeper.Status()
+	way := c.facts.wholeWay()
+	t.way, t.answered = way, false
+	life, stop := context.WithCancel(c.life)
+	t.stop = stop
+	c.background.Go(func() {
+		if !c.reach(life) {
+			return
+		}
+		c.mu.Lock()
+		if t.way == way {
+			t.answered = true
+		}
+		c.mu.Unlock()
+		c.notify()
+	})
+}
+
+// wholeWay is a text that changes with what connections leave by.
+func (f *facts) wholeWay() string {
+	return f.way() + f.net.selection.Link.Name + " " + f.net.selection.NodeIP.String()
 }
 
 // reach says whether the plane answered before ctx ended.
@@ -72,5 +92,11 @@ func (c *core) reconsider(after *rolledBack) {
 	c.facts.record = *next
 	if err := c.cache.saveNetwork(next); err != nil {
 		c.log.Warn("cannot write down that the network may be tried again", zap.Error(err))
+	}
+	if c.offered.next != nil && c.offered.held {
+		// With a new connection the plane sends it at once; where only its stream is
+		// open, it must not be tried all the time.
+		c.offered.held, c.offered.waits, c.offered.since = false, true, time.Now()
+		c.retryIn(reconsiderGap)
 	}
 }

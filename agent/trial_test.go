@@ -19,7 +19,7 @@ import (
 
 const (
 	// testTrial is how long a trial may take where nothing answers.
-	testTrial = 5 * time.Second
+	testTrial = 12 * time.Second
 
 	viaFormer = "10.100.0.0/16 via 10.200.0.2 dev lan0 src 10.200.0.11"
 	viaOther  = "10.100.0.0/16 via 10.200.0.4 dev lan0 src 10.200.0.11"
@@ -124,7 +124,7 @@ func TestBlackHoleIsRolledBack(t *testing.T) {
 	if result.GetAccepted() || len(result.GetRefusals()) != 1 || result.GetRefusals()[0].GetField() != "network.vpn_servers" {
 		t.Fatalf("result %v", result)
 	}
-	contains(t, result.GetRefusals()[0].GetReason(), "tried and rolled back", "network retry")
+	contains(t, result.GetRefusals()[0].GetReason(), "tried and rolled back", "is down, before it was healthy", "network retry")
 	m.inKernel(viaFormer)
 	contains(t, m.awaitCondition(ConditionRoutesInstalled, "true", "Installed"), "generation 2 is refused", "rolled back")
 
