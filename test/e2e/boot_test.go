@@ -20,6 +20,7 @@ func TestBootWithoutPlane(t *testing.T) {
 	s.must(s.edge().Host.PowerCut(s.ctx))
 	s.reboot(kubelet)
 	s.awaitRoute(lab.VPNServer, 5*time.Second)
+	s.awaitCondition("RoutesInstalled", "TRUE", "", 5*time.Second) // and not on trial
 	s.awaitCondition("Registered", "TRUE", "Disconnected", bound)
 
 	s.must(s.edge().Host.PowerCut(s.ctx))
@@ -40,6 +41,7 @@ func TestBootWithoutPlane(t *testing.T) {
 	s.must(err)
 	t.Logf("the route came %s after the address was asked for", added.Sub(addressed).Round(time.Millisecond))
 	s.awaitRoute(lab.VPNServer, 5*time.Second)
+	s.awaitCondition("RoutesInstalled", "TRUE", "", 5*time.Second)
 	s.must(s.edge().Host.IP(s.ctx, "route add default via 10.200.0.1 dev lan0 metric 200"))
 	_, err = s.edge().StartKubelet(kubelet)
 	s.must(err)

@@ -37,6 +37,7 @@ func TestLiveSwitchLeavesNodeAlone(t *testing.T) {
 	s.must(s.edge().Host.PowerCut(s.ctx))
 	s.reboot(kubelet)
 	s.awaitRoute(lab.StandbyVPN, 10*time.Second)
+	s.awaitCondition("RoutesInstalled", "TRUE", "", 5*time.Second) // and not on trial
 	s.awaitCondition("PathHealthy", "TRUE", "", bound)
 	s.awaitCondition("NodeReady", "TRUE", "", bound)
 	s.must(s.routeVia(s.ctx, lab.StandbyVPN))
