@@ -25,7 +25,9 @@ that is on trial.
 A change of the network is tried first. It stays once the plane has answered on a
 new connection and the VPC answers no worse than before; else the network from
 before returns by itself, also after a restart or a power cut. Root on this host
-may end a trial, and may have one repeated that was rolled back.`,
+may end a trial, and may have one repeated that was rolled back.
+
+Exit codes: 0 shown, 2 wrong usage, 3 the daemon cannot be reached.`,
 		Args: cobra.NoArgs,
 	}
 	var format string
