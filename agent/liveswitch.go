@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"hybridagent/agent/operation"
@@ -110,7 +111,7 @@ func (c *core) refuseSwitch(op *agentv1.Operation, why string) *agentv1.Operatio
 	next.Switch = end
 	c.facts.record = *next
 	if err := c.cache.saveNetwork(next); err != nil {
-		end.Message = brief(end.Message+"; "+err.Error(), maxMessage)
+		c.log.Warn("cannot write down that a live switch was refused", zap.Error(err))
 	}
 	return end.progress()
 }

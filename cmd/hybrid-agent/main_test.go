@@ -41,7 +41,7 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 
 func TestHelpNamesExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"run", "status", "network", "nics"} {
+	for _, command := range []string{"run", "status", "nics"} {
 		code, stdout, _ := run(t, command, "--help")
 		if code != 0 || !strings.Contains(strings.ReplaceAll(stdout, "\n", " "), "Exit codes:") {
 			t.Errorf("%s: exit %d, %q", command, code, stdout)

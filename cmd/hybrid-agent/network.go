@@ -19,11 +19,11 @@ func newNetwork() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "network",
 		Short: "Show the network of this host, or end its trial",
-		Long: `Show the network of this host: the NIC, the routes, the VPN servers, and a change
-that is on trial.
+		Long: `Show the network of this host: the NIC, the routes, the VPN servers, and a
+change that is on trial.
 
-A change of the network is tried first. It stays once the plane has answered on a
-new connection and the VPC answers no worse than before; else the network from
+A change of the network is tried first. It stays once the plane has answered on
+a new connection and the VPC answers no worse than before; else the network from
 before returns by itself, also after a restart or a power cut. Root on this host
 may end a trial, and may have one repeated that was rolled back.
 

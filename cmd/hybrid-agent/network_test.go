@@ -83,6 +83,19 @@ Network     lan0 with node IP 10.200.0.11, VPN server 10.200.0.4
 	}
 }
 
+func TestNetworkHelp(t *testing.T) {
+	t.Parallel()
+	code, stdout, _ := run(t, "network", "--help")
+	if code != 0 || !strings.Contains(stdout, "Exit codes:") {
+		t.Errorf("exit %d, %q", code, stdout)
+	}
+	for line := range strings.Lines(stdout) {
+		if own := !strings.HasPrefix(line, "Use "); own && len(line) > width+1 {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
+}
+
 func TestNetworkActs(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"confirm", "rollback", "retry"} {
