@@ -15,8 +15,12 @@ import (
 // base is what asks for the network: the assignment that the node was made from,
 // or that of the operation that makes one, or else the given one.
 func (f *facts) base(a *assignment) network {
-	if held := f.held(); held != nil {
+	switch held := f.held(); {
+	case held != nil:
 		a = held
+	case f.isNode() && f.record.Confirmed != nil:
+		// What the node was made from is lost: its network stays until a repave.
+		return f.record.Confirmed.network(f.toward(a))
 	}
 	if !a.inPool() {
 		return network{selector: netcfg.Selector{Auto: true}}

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -214,4 +216,34 @@ func TestCutOffTrialForgetsItsNIC(t *testing.T) {
 	}
 	m.process("")
 	m.awaitRoutes(viaFormer)
+}
+
+// TestNodeKeepsItsNetworkWhereItsMemoryIsLost: the files that say what the node was
+// made from are damaged, and the plane wants another network, which waits for a repave.
+func TestNodeKeepsItsNetworkWhereItsMemoryIsLost(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plane, m := settledSite(t)
+	send(plane, provisioning())
+	plane.Await("success", func(m *agentv1.AgentMessage) bool { return succeeded(m.GetOperation()) })
+	m.awaitCondition(ConditionRepaveRequired, "false", "UpToDate")
+	other := through("10.200.0.4")
+	other.NodeDigest = strings.Repeat("b", 64)
+	plane.Assign(2, other)
+	plane.Await("ACK", answered(2))
+	m.stop()
+	for _, name := range []string{ProvisionedFile, pendingFile} {
+		ok(t, os.WriteFile(filepath.Join(m.cfg.Paths.State, name), nil, 0o600))
+	}
+	m.start()
+	m.awaitCondition(ConditionRegistered, "true", "Connected")
+	m.awaitCondition(ConditionPathHealthy, "true", "Healthy")
+	plane.Assign(3, other)
+	plane.Await("ACK", answered(3))
+	m.awaitCondition(ConditionRepaveRequired, "true", "FieldsDiffer")
+	if s := m.status(); onTrial(s) {
+		t.Errorf("a node's network is on trial without an operation: %v", s.GetNetwork().GetTrial())
+	}
+	m.inKernel(viaFormer)
 }
