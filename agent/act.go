@@ -45,6 +45,9 @@ func (c *core) RetryNetwork() error {
 		if back == nil && (c.offered.next == nil || !c.offered.waits) {
 			return errors.New("no change of the network was rolled back")
 		}
+		if c.offered.next == nil && back != nil && back.Generation == 0 {
+			return errors.New("it was a live switch; ask for it again with \"hybridctl host set-vpn HOST IP --live\"")
+		}
 		if c.facts.trial != nil {
 			return errors.New("another change of the network is on trial; end it first")
 		}

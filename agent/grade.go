@@ -3,6 +3,7 @@ package agent
 import (
 	"slices"
 
+	"hybridagent/agent/path"
 	"hybridagent/netcfg"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -20,7 +21,12 @@ func (c *core) grade() (netcfg.PathGrade, bool) {
 	measured := report.Round > 0 && report.Plan.Routes == f.way() &&
 		report.Plan.APIEndpoint == probes.GetApiEndpoint() && slices.Equal(report.Plan.Targets, probes.GetTargets()) &&
 		report.Plan.Source == f.net.selection.NodeIP && report.Plan.NIC == f.net.selection.Link.Name
-	return report.Grade(), measured
+	grade := report.Grade()
+	if grade == netcfg.GradeUnknown && measured && !unavailable(report.Results) {
+		grade = netcfg.GradeDown // names that do not resolve are no answer of the VPC
+	}
+	// The first answers say nothing of larger packets.
+	return grade, measured && (report.Checked || grade <= netcfg.GradeDown)
 }
 
 // probes is what the path stage is to probe: during the trial of an assignment what
@@ -30,4 +36,9 @@ func (f *facts) probes() *agentv1.ProbeSpec {
 		return f.trial.next.probes()
 	}
 	return f.assignment.probes()
+}
+
+// unavailable says that this host could send none of the probes.
+func unavailable(results []path.Result) bool {
+	return len(results) > 0 && !slices.ContainsFunc(results, func(r path.Result) bool { return !r.Unavailable })
 }

@@ -49,6 +49,9 @@ func TestLiveSwitch(t *testing.T) {
 		contains(t, p.GetMessage(), "rolled back", "former network")
 	}
 	m.inKernel(viaFormer)
+	if _, err := m.local().RetryNetwork(t.Context(), &localv1.RetryNetworkRequest{}); err == nil || !strings.Contains(err.Error(), "set-vpn") {
+		t.Errorf("a live switch is repeated by the host: %v", err)
+	}
 	if p := order(liveSwitchTo("b", 3, "10.200.0.4")); !succeeded(p) {
 		t.Fatalf("a good one: %v", p)
 	}

@@ -89,8 +89,10 @@ type trialRecord struct {
 	// First says that nothing was confirmed before.
 	First bool `json:"first,omitempty"`
 	// NIC is what was selected before.
-	NIC     netcfg.Remembered `json:"nic"`
-	BeganAt time.Time         `json:"beganAt"`
+	NIC netcfg.Remembered `json:"nic"`
+	// Server is the VPN server that was in use before; invalid: none.
+	Server  netip.Addr `json:"server,omitzero"`
+	BeganAt time.Time  `json:"beganAt"`
 }
 
 // rolledBack is a network that a trial has found to be no good.

@@ -103,6 +103,7 @@ func (c *core) cutOff(record *networkRecord) *networkRecord {
 	next.Trial = nil
 	c.remember(cut.NIC)
 	c.facts.dropUnplanned = true
+	c.failover.restart(cut.Server)
 	if !cut.First {
 		next.RolledBack = &rolledBack{Network: cut.Network, Generation: cut.Generation, Reason: why, At: c.now()}
 	}
@@ -169,7 +170,7 @@ func (c *core) diskRefuses(next *assignment, err error) []*agentv1.FieldRefusal 
 // reached. c.mu is held.
 func (c *core) forget(ctx context.Context) error {
 	f := &c.facts
-	if f.record.Confirmed == nil && f.trial == nil {
+	if f.record.Confirmed == nil && f.trial == nil && f.record.RolledBack == nil {
 		return nil
 	}
 	next := f.record.clone()

@@ -58,6 +58,7 @@ var errReplaced = errors.New("something newer took its place before it was confi
 // it. c.mu is held.
 func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, error) {
 	f := &c.facts
+	c.offered.onDisk = false
 	_, plan := c.judge(t.network)
 	t.nic, t.server, t.latest = f.nic, f.net.vpnServer, t.rule.Began.Add(2*c.options.TrialTimeout)
 	next := f.record.clone()
@@ -66,7 +67,7 @@ func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, er
 		c.closeSwitch(next, old)
 	}
 	next.Trial = &trialRecord{
-		Network: t.network.config(), Generation: t.generation(), First: t.rule.First, NIC: t.nic, BeganAt: c.now(),
+		Network: t.network.config(), Generation: t.generation(), First: t.rule.First, NIC: t.nic, Server: t.server, BeganAt: c.now(),
 	}
 	next.own(routeIDs(plan.Routes))
 	if t.op != nil {
@@ -196,7 +197,8 @@ func (c *core) rollBack(ctx context.Context, why string) {
 	c.crash("rolled-back-in-kernel")
 	next := f.record.clone()
 	next.Trial = nil
-	if !c.offered.onDisk {
+	short := t.rule.Deadline.Sub(t.rule.Began) < c.options.TrialTimeout
+	if !c.offered.onDisk && !short {
 		next.RolledBack = &rolledBack{Network: t.network.config(), Generation: t.generation(), Reason: why, At: c.now()}
 	}
 	if t.op != nil {
@@ -209,7 +211,10 @@ func (c *core) rollBack(ctx context.Context, why string) {
 	if t.next == nil {
 		return
 	}
-	c.offered.next, c.offered.held = t.next, !c.offered.onDisk
+	c.offered.next, c.offered.held = t.next, !c.offered.onDisk && !short
+	if short && !c.offered.onDisk {
+		c.offered.waits, c.offered.since = true, time.Now() // it had less than its time
+	}
 	if c.offered.onDisk {
 		c.retryIn(time.Second + c.offered.backoff.Next())
 	}

@@ -247,3 +247,30 @@ func TestNodeKeepsItsNetworkWhereItsMemoryIsLost(t *testing.T) {
 	}
 	m.inKernel(viaFormer)
 }
+
+// TestCutOffTrialForgetsItsServer: the server under trial is a standby of the former
+// network, and its routes are still in the kernel.
+func TestCutOffTrialForgetsItsServer(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	site(t)
+	router(t)
+	plane := planetest.New(t)
+	plane.Start()
+	m := newMachine(t, plane)
+	_, kill := m.process("")
+	m.awaitCondition(ConditionRegistered, "true", "Connected")
+	plane.Assign(1, through("10.200.0.2", "10.200.0.3"))
+	plane.Await("ACK", answered(1))
+	kill()
+	gone, _ := m.process("in-kernel")
+	m.awaitCondition(ConditionRegistered, "true", "Connected")
+	m.awaitCondition(ConditionPathHealthy, "true", "Healthy")
+	plane.Assign(2, through("10.200.0.3"))
+	<-gone
+	plane.Stop()
+	m.process("")
+	m.await("the former server", func(s *localv1.Status) bool { return s.GetNetwork().GetVpnServer() != "" })
+	m.inKernel(viaFormer)
+}

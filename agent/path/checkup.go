@@ -55,11 +55,14 @@ func (e evidence) troubled() bool {
 // verdict: a failure counts once it was seen twice.
 func (w *watch) afterCheckup(now time.Time) {
 	mtu := w.facts.mtu
-	w.m.publish(w.plan, func(r *Report) { r.MTU = mtu })
 	w.facts.plan, w.facts.now = w.plan, now
 	if judge(w.facts).verdict != w.damper.current.verdict {
-		w.nextRound = now
+		w.nextRound, w.unjudged = now, true
+	} else {
+		w.checked = true
 	}
+	checked := w.checked
+	w.m.publish(w.plan, func(r *Report) { r.MTU, r.Checked = mtu, checked })
 }
 
 // shakeHands tries TLS with the first address of the API endpoint that answers.

@@ -172,6 +172,9 @@ type Report struct {
 	// Held says that the path answers now and is shown as bad all the same, because it
 	// flaps.
 	Held bool
+	// Checked says that TLS and the path MTU were tried on this way, and that the
+	// verdict knows what came of it. Where nothing answers, they never are.
+	Checked bool
 	// Servers are the plan's, in its order.
 	Servers []ServerReport
 	// Round counts the rounds of this plan's way that have ended.

@@ -34,6 +34,7 @@ type watch struct {
 	leave context.CancelFunc
 
 	rounding, checking     bool
+	checked, unjudged      bool // a checkup has ended on this way; no round has judged it yet
 	nextRound, nextServers time.Time
 	lastCheckup            time.Time
 	round                  uint64
@@ -83,7 +84,7 @@ func (w *watch) adopt(plan Plan) {
 	if !plan.sameWay(former) {
 		w.leave()
 		w.way, w.leave = context.WithCancel(w.ctx)
-		w.rounding, w.checking = false, false
+		w.rounding, w.checking, w.checked, w.unjudged = false, false, false, false
 		w.lastCheckup, w.round = time.Time{}, 0
 		w.damper.forget(plan.NIC != "" && former.NIC != "")
 		mtu := w.facts.mtu
@@ -164,8 +165,10 @@ func (w *watch) take(facts evidence) {
 // conclude judges what is known and publishes it.
 func (w *watch) conclude(now time.Time) {
 	w.facts.plan, w.facts.now = w.plan, now
+	w.checked, w.unjudged = w.checked || w.unjudged, false
 	shown := w.damper.next(judge(w.facts), now, w.plan.Hurry)
-	plan, results, round, servers, held := w.plan, w.facts.results, w.round, w.serverReports(), w.damper.held
+	plan, results, round, servers, checked := w.plan, w.facts.results, w.round, w.serverReports(), w.checked
+	held := w.damper.held && !w.damper.current.verdict.bad()
 	w.m.publish(plan, func(r *Report) {
 		since := r.Since
 		if since.IsZero() || shown.verdict != r.Verdict {
@@ -176,7 +179,7 @@ func (w *watch) conclude(now time.Time) {
 		}
 		*r = Report{
 			Plan: plan, Results: results, Verdict: shown.verdict, Since: since, Segment: shown.segment, Message: shown.message,
-			MTU: w.facts.mtu, Held: held, Servers: servers, Round: round,
+			MTU: w.facts.mtu, Held: held, Checked: checked, Servers: servers, Round: round,
 		}
 	})
 }
