@@ -157,7 +157,7 @@ func pathHealthy(f *facts) verdict {
 	case len(r.Results) == 0:
 		return unknown("Probing", "the path was not probed yet")
 	}
-	return unknown("CannotProbe", "no probe could be sent; ICMP may be off on this host (net.ipv4.ping_group_range)")
+	return unknown("CannotProbe", "no probe could be sent, since ICMP is off for this process; set net.ipv4.ping_group_range to \"0 2147483647\", or give the HybridCluster an API endpoint or a probe target with a port")
 }
 
 // pathNotes is what there is to say of a path that is healthy.

@@ -94,7 +94,7 @@ func (c *core) knownSwitch(op *agentv1.Operation) *agentv1.OperationProgress {
 	s := op.GetSequence()
 	if s.GetEpoch() < last.Epoch || s.GetEpoch() == last.Epoch && s.GetCounter() <= last.Counter {
 		refused := c.switchEnd(op, agentv1.OperationState_OPERATION_STATE_REFUSED, fmt.Sprintf(
-			"its sequence %d/%d is not above %d/%d, the last one's: it is old, or was sent twice",
+			"its sequence %d/%d is not above %d/%d, the last one's: it is old, or was sent twice; ask for another one",
 			s.GetEpoch(), s.GetCounter(), last.Epoch, last.Counter))
 		return refused.progress()
 	}
@@ -133,7 +133,7 @@ func (c *core) beginSwitch(ctx context.Context, op *agentv1.Operation, tell func
 		case t != nil || refusal != "":
 			return t, refusal
 		case time.Since(asked) > switchPatience:
-			return nil, "it waited too long: " + wait
+			return nil, "it waited too long: " + wait + "; ask for it again when that is over"
 		}
 		tell(&agentv1.OperationProgress{
 			OperationId: op.GetId(), Kind: liveSwitch, State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "measure",

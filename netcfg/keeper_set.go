@@ -85,7 +85,9 @@ func (k *Keeper) set(desired Desired, want map[routeKey]Route) (Achieved, error)
 	grown := k.adopt(desired, want)
 	var done Achieved
 	var failures []error
-	if c := k.diff(); !c.Empty() || grown {
+	c := k.diff()
+	k.leaveToFight(former, &c)
+	if !c.Empty() || grown {
 		noticed := time.Now()
 		done, failures = k.apply(k.req, c)
 		k.countLost(former, c.Add, noticed)
@@ -106,6 +108,19 @@ func (k *Keeper) set(desired Desired, want map[routeKey]Route) (Achieved, error)
 		failures = append(failures, m.Err)
 	}
 	return done, errors.Join(failures...)
+}
+
+// leaveToFight takes out of the changes what a fight delays: the pipeline asks often,
+// and must not go round the damping.
+func (k *Keeper) leaveToFight(former map[routeKey]Route, c *Changes) {
+	c.Add = slices.DeleteFunc(c.Add, func(r Route) bool {
+		_, delayed := k.delayed[item{route: r.key()}]
+		return delayed && former[r.key()] == r
+	})
+	c.AddRules = slices.DeleteFunc(c.AddRules, func(r Rule) bool {
+		_, delayed := k.delayed[item{rule: r}]
+		return delayed
+	})
 }
 
 // countLost counts as repairs what was wanted before as it is now, and was lost with
