@@ -35,6 +35,7 @@ func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *age
 	defer c.mu.Unlock()
 	defer c.taking.begin()()
 	f := &c.facts
+	f.operation = c.ops.facts() // one that began a moment ago holds its network
 	if t := f.trial; t != nil && t.next != nil && sameUpdate(t.next.update, update) {
 		return nil // it is on trial, and answered at its end
 	}
