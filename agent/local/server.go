@@ -30,7 +30,8 @@ const (
 // accessOf declares the access of every method; one that is not listed is closed.
 func accessOf(method string) access {
 	switch method {
-	case localv1.LocalService_GetStatus_FullMethodName, localv1.LocalService_ListNICs_FullMethodName:
+	case localv1.LocalService_GetStatus_FullMethodName, localv1.LocalService_ListNICs_FullMethodName,
+		localv1.LocalService_WatchOperation_FullMethodName, localv1.LocalService_PlanOperation_FullMethodName:
 		return groupRead
 	case localv1.LocalService_ConfirmNetwork_FullMethodName, localv1.LocalService_RollbackNetwork_FullMethodName,
 		localv1.LocalService_RetryNetwork_FullMethodName:

@@ -15,9 +15,9 @@ import (
 	"hybridagent/agent/operation/door"
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/operation/journal"
+	"hybridagent/agent/operation/lifecycle"
 	"hybridagent/agent/operation/nodekey"
 	"hybridagent/agent/operation/nodestate"
-	"hybridagent/agent/operation/provision"
 	"hybridagent/agent/operation/runner"
 	"hybridagent/agent/operation/token"
 	"hybridagent/agent/store"
@@ -90,7 +90,7 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, Runner: run.Name(), Keys: keys,
 		Log: p.log.Named("nodestate"), Now: time.Now, Node: nodeapi.Read,
 	})
-	options := provision.Options{
+	options := lifecycle.Options{
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, HostID: hostID,
 		NodeadmPath: cfg.Nodeadm.Path, Manifest: cfg.Nodeadm.Manifest, Environment: cfg.Nodeadm.Environment,
 		Runner: run, Keys: keys, Addresses: addresses, Node: nodeapi.Read, Now: time.Now,
@@ -120,11 +120,11 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 }
 
 // planner knows the kinds of operations; what it does not know fails.
-func planner(options provision.Options) engine.Planner {
+func planner(options lifecycle.Options) engine.Planner {
 	return func(op *agentv1.Operation) ([]engine.Step, error) {
 		switch op.GetKind() {
 		case agentv1.OperationKind_OPERATION_KIND_PROVISION:
-			return provision.Plan(options, op)
+			return lifecycle.Plan(options, op)
 		default:
 			return nil, fmt.Errorf("cannot run operations of kind %s: this version does not know them; upgrade the agent", op.GetKind())
 		}

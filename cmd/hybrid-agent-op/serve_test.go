@@ -38,7 +38,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	script, err := os.ReadFile("../../agent/operation/provision/testdata/nodeadm.sh")
+	script, err := os.ReadFile("../../agent/operation/lifecycle/testdata/nodeadm.sh")
 	if err != nil {
 		t.Fatal(err)
 	}

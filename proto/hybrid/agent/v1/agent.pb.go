@@ -1030,7 +1030,10 @@ type HostStatus struct {
 	VpnServer string `protobuf:"bytes,11,opt,name=vpn_server,json=vpnServer,proto3" json:"vpn_server,omitempty"`
 	// VPN servers of the network that is confirmed on the host, by the assignment
 	// or by a live switch, in order of preference. At most 8 of 15 bytes each.
-	VpnServers    []string `protobuf:"bytes,12,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
+	VpnServers []string `protobuf:"bytes,12,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
+	// What a repave to the assignment's node part would do; unset where none is
+	// required.
+	Forecast      *Forecast `protobuf:"bytes,13,opt,name=forecast,proto3" json:"forecast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,6 +1148,13 @@ func (x *HostStatus) GetVpnServer() string {
 func (x *HostStatus) GetVpnServers() []string {
 	if x != nil {
 		return x.VpnServers
+	}
+	return nil
+}
+
+func (x *HostStatus) GetForecast() *Forecast {
+	if x != nil {
+		return x.Forecast
 	}
 	return nil
 }
@@ -1587,7 +1597,7 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"\brefusals\x18\x04 \x03(\v2\x1d.hybrid.agent.v1.FieldRefusalR\brefusals\"<\n" +
 	"\fFieldRefusal\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc4\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xfb\x03\n" +
 	"\n" +
 	"HostStatus\x12:\n" +
 	"\n" +
@@ -1608,7 +1618,8 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"vpn_server\x18\v \x01(\tR\tvpnServer\x12\x1f\n" +
 	"\vvpn_servers\x18\f \x03(\tR\n" +
-	"vpnServers\"*\n" +
+	"vpnServers\x125\n" +
+	"\bforecast\x18\r \x01(\v2\x19.hybrid.agent.v1.ForecastR\bforecast\"*\n" +
 	"\x16NodeCertificateRequest\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"\xe3\x02\n" +
 	"\fPlaneMessage\x124\n" +
@@ -1678,10 +1689,11 @@ var file_hybrid_agent_v1_agent_proto_goTypes = []any{
 	(*OperationProgress)(nil),        // 19: hybrid.agent.v1.OperationProgress
 	(Architecture)(0),                // 20: hybrid.agent.v1.Architecture
 	(*Condition)(nil),                // 21: hybrid.agent.v1.Condition
-	(*AssignmentUpdate)(nil),         // 22: hybrid.agent.v1.AssignmentUpdate
-	(*SignedOperation)(nil),          // 23: hybrid.agent.v1.SignedOperation
-	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 25: google.protobuf.Duration
+	(*Forecast)(nil),                 // 22: hybrid.agent.v1.Forecast
+	(*AssignmentUpdate)(nil),         // 23: hybrid.agent.v1.AssignmentUpdate
+	(*SignedOperation)(nil),          // 24: hybrid.agent.v1.SignedOperation
+	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 26: google.protobuf.Duration
 }
 var file_hybrid_agent_v1_agent_proto_depIdxs = []int32{
 	1,  // 0: hybrid.agent.v1.EnrollRequest.fingerprint:type_name -> hybrid.agent.v1.HardwareFingerprint
@@ -1696,27 +1708,28 @@ var file_hybrid_agent_v1_agent_proto_depIdxs = []int32{
 	10, // 9: hybrid.agent.v1.Inventory.nics:type_name -> hybrid.agent.v1.NIC
 	12, // 10: hybrid.agent.v1.AssignmentResult.refusals:type_name -> hybrid.agent.v1.FieldRefusal
 	21, // 11: hybrid.agent.v1.HostStatus.conditions:type_name -> hybrid.agent.v1.Condition
-	16, // 12: hybrid.agent.v1.PlaneMessage.welcome:type_name -> hybrid.agent.v1.Welcome
-	22, // 13: hybrid.agent.v1.PlaneMessage.assignment:type_name -> hybrid.agent.v1.AssignmentUpdate
-	23, // 14: hybrid.agent.v1.PlaneMessage.operation:type_name -> hybrid.agent.v1.SignedOperation
-	17, // 15: hybrid.agent.v1.PlaneMessage.node_certificate:type_name -> hybrid.agent.v1.NodeCertificateResponse
-	18, // 16: hybrid.agent.v1.PlaneMessage.goodbye:type_name -> hybrid.agent.v1.Goodbye
-	24, // 17: hybrid.agent.v1.Welcome.plane_time:type_name -> google.protobuf.Timestamp
-	25, // 18: hybrid.agent.v1.Welcome.keepalive:type_name -> google.protobuf.Duration
-	25, // 19: hybrid.agent.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
-	0,  // 20: hybrid.agent.v1.EnrollmentService.Enroll:input_type -> hybrid.agent.v1.EnrollRequest
-	7,  // 21: hybrid.agent.v1.AgentService.Connect:input_type -> hybrid.agent.v1.AgentMessage
-	5,  // 22: hybrid.agent.v1.AgentService.RenewCertificate:input_type -> hybrid.agent.v1.RenewCertificateRequest
-	3,  // 23: hybrid.agent.v1.AgentService.Ping:input_type -> hybrid.agent.v1.PingRequest
-	2,  // 24: hybrid.agent.v1.EnrollmentService.Enroll:output_type -> hybrid.agent.v1.EnrollResponse
-	15, // 25: hybrid.agent.v1.AgentService.Connect:output_type -> hybrid.agent.v1.PlaneMessage
-	6,  // 26: hybrid.agent.v1.AgentService.RenewCertificate:output_type -> hybrid.agent.v1.RenewCertificateResponse
-	4,  // 27: hybrid.agent.v1.AgentService.Ping:output_type -> hybrid.agent.v1.PingResponse
-	24, // [24:28] is the sub-list for method output_type
-	20, // [20:24] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	22, // 12: hybrid.agent.v1.HostStatus.forecast:type_name -> hybrid.agent.v1.Forecast
+	16, // 13: hybrid.agent.v1.PlaneMessage.welcome:type_name -> hybrid.agent.v1.Welcome
+	23, // 14: hybrid.agent.v1.PlaneMessage.assignment:type_name -> hybrid.agent.v1.AssignmentUpdate
+	24, // 15: hybrid.agent.v1.PlaneMessage.operation:type_name -> hybrid.agent.v1.SignedOperation
+	17, // 16: hybrid.agent.v1.PlaneMessage.node_certificate:type_name -> hybrid.agent.v1.NodeCertificateResponse
+	18, // 17: hybrid.agent.v1.PlaneMessage.goodbye:type_name -> hybrid.agent.v1.Goodbye
+	25, // 18: hybrid.agent.v1.Welcome.plane_time:type_name -> google.protobuf.Timestamp
+	26, // 19: hybrid.agent.v1.Welcome.keepalive:type_name -> google.protobuf.Duration
+	26, // 20: hybrid.agent.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
+	0,  // 21: hybrid.agent.v1.EnrollmentService.Enroll:input_type -> hybrid.agent.v1.EnrollRequest
+	7,  // 22: hybrid.agent.v1.AgentService.Connect:input_type -> hybrid.agent.v1.AgentMessage
+	5,  // 23: hybrid.agent.v1.AgentService.RenewCertificate:input_type -> hybrid.agent.v1.RenewCertificateRequest
+	3,  // 24: hybrid.agent.v1.AgentService.Ping:input_type -> hybrid.agent.v1.PingRequest
+	2,  // 25: hybrid.agent.v1.EnrollmentService.Enroll:output_type -> hybrid.agent.v1.EnrollResponse
+	15, // 26: hybrid.agent.v1.AgentService.Connect:output_type -> hybrid.agent.v1.PlaneMessage
+	6,  // 27: hybrid.agent.v1.AgentService.RenewCertificate:output_type -> hybrid.agent.v1.RenewCertificateResponse
+	4,  // 28: hybrid.agent.v1.AgentService.Ping:output_type -> hybrid.agent.v1.PingResponse
+	25, // [25:29] is the sub-list for method output_type
+	21, // [21:25] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_agent_proto_init() }

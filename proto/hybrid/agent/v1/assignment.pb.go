@@ -138,7 +138,9 @@ type AssignmentUpdate struct {
 	// Lowercase hexadecimal SHA-256 of the field assignment, 64 bytes.
 	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
 	// An encoded Assignment, at most 256 KiB.
-	Assignment    []byte `protobuf:"bytes,3,opt,name=assignment,proto3" json:"assignment,omitempty"`
+	Assignment []byte `protobuf:"bytes,3,opt,name=assignment,proto3" json:"assignment,omitempty"`
+	// Try it although this host has rolled it back before; no part of the digest.
+	Retry         bool `protobuf:"varint,4,opt,name=retry,proto3" json:"retry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -192,6 +194,13 @@ func (x *AssignmentUpdate) GetAssignment() []byte {
 		return x.Assignment
 	}
 	return nil
+}
+
+func (x *AssignmentUpdate) GetRetry() bool {
+	if x != nil {
+		return x.Retry
+	}
+	return false
 }
 
 // Assignment is all that the plane wants of one host: HybridCluster, profile
@@ -703,7 +712,11 @@ type NodeSpec struct {
 	// IPv4 CIDRs that the node IP must lie in. 1 to 16 of 18 bytes each.
 	RemoteNodeCidrs []string `protobuf:"bytes,14,rep,name=remote_node_cidrs,json=remoteNodeCidrs,proto3" json:"remote_node_cidrs,omitempty"`
 	// The NIC, as NetworkSpec.nic: a change needs a repave.
-	Nic           *NICSelector `protobuf:"bytes,15,opt,name=nic,proto3" json:"nic,omitempty"`
+	Nic *NICSelector `protobuf:"bytes,15,opt,name=nic,proto3" json:"nic,omitempty"`
+	// The operating system image in appliance mode; unset in agent mode.
+	OsImage *OSImage `protobuf:"bytes,16,opt,name=os_image,json=osImage,proto3" json:"os_image,omitempty"`
+	// Where nodeadm comes from; unset: the one that the host has.
+	Nodeadm       *NodeadmSource `protobuf:"bytes,17,opt,name=nodeadm,proto3" json:"nodeadm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -843,6 +856,123 @@ func (x *NodeSpec) GetNic() *NICSelector {
 	return nil
 }
 
+func (x *NodeSpec) GetOsImage() *OSImage {
+	if x != nil {
+		return x.OsImage
+	}
+	return nil
+}
+
+func (x *NodeSpec) GetNodeadm() *NodeadmSource {
+	if x != nil {
+		return x.Nodeadm
+	}
+	return nil
+}
+
+// OSImage is the operating system image of an appliance.
+type OSImage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image with its tag, for example
+	// registry.example/ubuntu:nodeadm-1.31.5-v1.2.3-shop. At most 512 bytes.
+	Uri           string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OSImage) Reset() {
+	*x = OSImage{}
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OSImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OSImage) ProtoMessage() {}
+
+func (x *OSImage) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OSImage.ProtoReflect.Descriptor instead.
+func (*OSImage) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *OSImage) GetUri() string {
+	if x != nil {
+		return x.Uri
+	}
+	return ""
+}
+
+// NodeadmSource is a nodeadm binary that the host fetches.
+type NodeadmSource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// https:// or http:// URL; what it serves is believed for its hash only. At most
+	// 2,048 bytes.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Lowercase hexadecimal SHA-256 of the binary. 64 bytes.
+	Sha256        string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeadmSource) Reset() {
+	*x = NodeadmSource{}
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeadmSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeadmSource) ProtoMessage() {}
+
+func (x *NodeadmSource) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeadmSource.ProtoReflect.Descriptor instead.
+func (*NodeadmSource) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *NodeadmSource) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *NodeadmSource) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 // AccessManagement is how a node authenticates to AWS; exactly one is set.
 type AccessManagement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -857,7 +987,7 @@ type AccessManagement struct {
 
 func (x *AccessManagement) Reset() {
 	*x = AccessManagement{}
-	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[8]
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +999,7 @@ func (x *AccessManagement) String() string {
 func (*AccessManagement) ProtoMessage() {}
 
 func (x *AccessManagement) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[8]
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +1012,7 @@ func (x *AccessManagement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessManagement.ProtoReflect.Descriptor instead.
 func (*AccessManagement) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{8}
+	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AccessManagement) GetMethod() isAccessManagement_Method {
@@ -942,7 +1072,7 @@ type SSMAccess struct {
 
 func (x *SSMAccess) Reset() {
 	*x = SSMAccess{}
-	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[9]
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1084,7 @@ func (x *SSMAccess) String() string {
 func (*SSMAccess) ProtoMessage() {}
 
 func (x *SSMAccess) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[9]
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1097,7 @@ func (x *SSMAccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SSMAccess.ProtoReflect.Descriptor instead.
 func (*SSMAccess) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{9}
+	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SSMAccess) GetActivationId() string {
@@ -1002,7 +1132,7 @@ type RolesAnywhereAccess struct {
 
 func (x *RolesAnywhereAccess) Reset() {
 	*x = RolesAnywhereAccess{}
-	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[10]
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1144,7 @@ func (x *RolesAnywhereAccess) String() string {
 func (*RolesAnywhereAccess) ProtoMessage() {}
 
 func (x *RolesAnywhereAccess) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[10]
+	mi := &file_hybrid_agent_v1_assignment_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1157,7 @@ func (x *RolesAnywhereAccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolesAnywhereAccess.ProtoReflect.Descriptor instead.
 func (*RolesAnywhereAccess) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{10}
+	return file_hybrid_agent_v1_assignment_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RolesAnywhereAccess) GetProfileArn() string {
@@ -1062,7 +1192,7 @@ var File_hybrid_agent_v1_assignment_proto protoreflect.FileDescriptor
 
 const file_hybrid_agent_v1_assignment_proto_rawDesc = "" +
 	"\n" +
-	" hybrid/agent/v1/assignment.proto\x12\x0fhybrid.agent.v1\x1a\x1egoogle/protobuf/duration.proto\"j\n" +
+	" hybrid/agent/v1/assignment.proto\x12\x0fhybrid.agent.v1\x1a\x1egoogle/protobuf/duration.proto\"\x80\x01\n" +
 	"\x10AssignmentUpdate\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1070,7 +1200,8 @@ const file_hybrid_agent_v1_assignment_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x1e\n" +
 	"\n" +
 	"assignment\x18\x03 \x01(\fR\n" +
-	"assignment\"\x93\x04\n" +
+	"assignment\x12\x14\n" +
+	"\x05retry\x18\x04 \x01(\bR\x05retry\"\x93\x04\n" +
 	"\n" +
 	"Assignment\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x12\n" +
@@ -1110,7 +1241,7 @@ const file_hybrid_agent_v1_assignment_proto_rawDesc = "" +
 	"\x0fendpoint_access\x18\x04 \x01(\x0e2\x1f.hybrid.agent.v1.EndpointAccessR\x0eendpointAccess\"+\n" +
 	"\bTimeSpec\x12\x1f\n" +
 	"\vntp_servers\x18\x01 \x03(\tR\n" +
-	"ntpServers\"\x8f\x06\n" +
+	"ntpServers\"\xfe\x06\n" +
 	"\bNodeSpec\x12!\n" +
 	"\fcluster_name\x18\x01 \x01(\tR\vclusterName\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12-\n" +
@@ -1128,10 +1259,17 @@ const file_hybrid_agent_v1_assignment_proto_rawDesc = "" +
 	"\vvpn_servers\x18\r \x03(\tR\n" +
 	"vpnServers\x12*\n" +
 	"\x11remote_node_cidrs\x18\x0e \x03(\tR\x0fremoteNodeCidrs\x12.\n" +
-	"\x03nic\x18\x0f \x01(\v2\x1c.hybrid.agent.v1.NICSelectorR\x03nic\x1aE\n" +
+	"\x03nic\x18\x0f \x01(\v2\x1c.hybrid.agent.v1.NICSelectorR\x03nic\x123\n" +
+	"\bos_image\x18\x10 \x01(\v2\x18.hybrid.agent.v1.OSImageR\aosImage\x128\n" +
+	"\anodeadm\x18\x11 \x01(\v2\x1e.hybrid.agent.v1.NodeadmSourceR\anodeadm\x1aE\n" +
 	"\x17RegistrationLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa2\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1b\n" +
+	"\aOSImage\x12\x10\n" +
+	"\x03uri\x18\x01 \x01(\tR\x03uri\"9\n" +
+	"\rNodeadmSource\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\tR\x06sha256\"\xa2\x01\n" +
 	"\x10AccessManagement\x12.\n" +
 	"\x03ssm\x18\x01 \x01(\v2\x1a.hybrid.agent.v1.SSMAccessH\x00R\x03ssm\x12T\n" +
 	"\x12iam_roles_anywhere\x18\x02 \x01(\v2$.hybrid.agent.v1.RolesAnywhereAccessH\x00R\x10iamRolesAnywhereB\b\n" +
@@ -1167,7 +1305,7 @@ func file_hybrid_agent_v1_assignment_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_agent_v1_assignment_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hybrid_agent_v1_assignment_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_hybrid_agent_v1_assignment_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_hybrid_agent_v1_assignment_proto_goTypes = []any{
 	(Architecture)(0),           // 0: hybrid.agent.v1.Architecture
 	(EndpointAccess)(0),         // 1: hybrid.agent.v1.EndpointAccess
@@ -1179,12 +1317,14 @@ var file_hybrid_agent_v1_assignment_proto_goTypes = []any{
 	(*ProbeSpec)(nil),           // 7: hybrid.agent.v1.ProbeSpec
 	(*TimeSpec)(nil),            // 8: hybrid.agent.v1.TimeSpec
 	(*NodeSpec)(nil),            // 9: hybrid.agent.v1.NodeSpec
-	(*AccessManagement)(nil),    // 10: hybrid.agent.v1.AccessManagement
-	(*SSMAccess)(nil),           // 11: hybrid.agent.v1.SSMAccess
-	(*RolesAnywhereAccess)(nil), // 12: hybrid.agent.v1.RolesAnywhereAccess
-	nil,                         // 13: hybrid.agent.v1.Assignment.LabelsEntry
-	nil,                         // 14: hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
-	(*durationpb.Duration)(nil), // 15: google.protobuf.Duration
+	(*OSImage)(nil),             // 10: hybrid.agent.v1.OSImage
+	(*NodeadmSource)(nil),       // 11: hybrid.agent.v1.NodeadmSource
+	(*AccessManagement)(nil),    // 12: hybrid.agent.v1.AccessManagement
+	(*SSMAccess)(nil),           // 13: hybrid.agent.v1.SSMAccess
+	(*RolesAnywhereAccess)(nil), // 14: hybrid.agent.v1.RolesAnywhereAccess
+	nil,                         // 15: hybrid.agent.v1.Assignment.LabelsEntry
+	nil,                         // 16: hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
+	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
 }
 var file_hybrid_agent_v1_assignment_proto_depIdxs = []int32{
 	0,  // 0: hybrid.agent.v1.Assignment.architecture:type_name -> hybrid.agent.v1.Architecture
@@ -1192,22 +1332,24 @@ var file_hybrid_agent_v1_assignment_proto_depIdxs = []int32{
 	7,  // 2: hybrid.agent.v1.Assignment.probes:type_name -> hybrid.agent.v1.ProbeSpec
 	8,  // 3: hybrid.agent.v1.Assignment.time:type_name -> hybrid.agent.v1.TimeSpec
 	9,  // 4: hybrid.agent.v1.Assignment.node:type_name -> hybrid.agent.v1.NodeSpec
-	13, // 5: hybrid.agent.v1.Assignment.labels:type_name -> hybrid.agent.v1.Assignment.LabelsEntry
+	15, // 5: hybrid.agent.v1.Assignment.labels:type_name -> hybrid.agent.v1.Assignment.LabelsEntry
 	4,  // 6: hybrid.agent.v1.Assignment.taints:type_name -> hybrid.agent.v1.Taint
 	6,  // 7: hybrid.agent.v1.NetworkSpec.nic:type_name -> hybrid.agent.v1.NICSelector
-	15, // 8: hybrid.agent.v1.ProbeSpec.interval:type_name -> google.protobuf.Duration
+	17, // 8: hybrid.agent.v1.ProbeSpec.interval:type_name -> google.protobuf.Duration
 	1,  // 9: hybrid.agent.v1.ProbeSpec.endpoint_access:type_name -> hybrid.agent.v1.EndpointAccess
-	10, // 10: hybrid.agent.v1.NodeSpec.access:type_name -> hybrid.agent.v1.AccessManagement
-	14, // 11: hybrid.agent.v1.NodeSpec.registration_labels:type_name -> hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
+	12, // 10: hybrid.agent.v1.NodeSpec.access:type_name -> hybrid.agent.v1.AccessManagement
+	16, // 11: hybrid.agent.v1.NodeSpec.registration_labels:type_name -> hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
 	4,  // 12: hybrid.agent.v1.NodeSpec.registration_taints:type_name -> hybrid.agent.v1.Taint
 	6,  // 13: hybrid.agent.v1.NodeSpec.nic:type_name -> hybrid.agent.v1.NICSelector
-	11, // 14: hybrid.agent.v1.AccessManagement.ssm:type_name -> hybrid.agent.v1.SSMAccess
-	12, // 15: hybrid.agent.v1.AccessManagement.iam_roles_anywhere:type_name -> hybrid.agent.v1.RolesAnywhereAccess
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 14: hybrid.agent.v1.NodeSpec.os_image:type_name -> hybrid.agent.v1.OSImage
+	11, // 15: hybrid.agent.v1.NodeSpec.nodeadm:type_name -> hybrid.agent.v1.NodeadmSource
+	13, // 16: hybrid.agent.v1.AccessManagement.ssm:type_name -> hybrid.agent.v1.SSMAccess
+	14, // 17: hybrid.agent.v1.AccessManagement.iam_roles_anywhere:type_name -> hybrid.agent.v1.RolesAnywhereAccess
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_assignment_proto_init() }
@@ -1215,7 +1357,7 @@ func file_hybrid_agent_v1_assignment_proto_init() {
 	if File_hybrid_agent_v1_assignment_proto != nil {
 		return
 	}
-	file_hybrid_agent_v1_assignment_proto_msgTypes[8].OneofWrappers = []any{
+	file_hybrid_agent_v1_assignment_proto_msgTypes[10].OneofWrappers = []any{
 		(*AccessManagement_Ssm)(nil),
 		(*AccessManagement_IamRolesAnywhere)(nil),
 	}
@@ -1225,7 +1367,7 @@ func file_hybrid_agent_v1_assignment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_agent_v1_assignment_proto_rawDesc), len(file_hybrid_agent_v1_assignment_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

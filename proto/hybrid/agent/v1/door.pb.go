@@ -116,6 +116,11 @@ type DoorRequest struct {
 	//	*DoorRequest_InstallNodeCertificate
 	//	*DoorRequest_EraseToken
 	//	*DoorRequest_ReadNodeState
+	//	*DoorRequest_Abort
+	//	*DoorRequest_Forecast
+	//	*DoorRequest_SetNodeLabels
+	//	*DoorRequest_NudgeSsmAgent
+	//	*DoorRequest_SubmitLocal
 	Request       isDoorRequest_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -212,6 +217,51 @@ func (x *DoorRequest) GetReadNodeState() *ReadNodeStateRequest {
 	return nil
 }
 
+func (x *DoorRequest) GetAbort() *AbortRequest {
+	if x != nil {
+		if x, ok := x.Request.(*DoorRequest_Abort); ok {
+			return x.Abort
+		}
+	}
+	return nil
+}
+
+func (x *DoorRequest) GetForecast() *ForecastRequest {
+	if x != nil {
+		if x, ok := x.Request.(*DoorRequest_Forecast); ok {
+			return x.Forecast
+		}
+	}
+	return nil
+}
+
+func (x *DoorRequest) GetSetNodeLabels() *SetNodeLabelsRequest {
+	if x != nil {
+		if x, ok := x.Request.(*DoorRequest_SetNodeLabels); ok {
+			return x.SetNodeLabels
+		}
+	}
+	return nil
+}
+
+func (x *DoorRequest) GetNudgeSsmAgent() *NudgeSSMAgentRequest {
+	if x != nil {
+		if x, ok := x.Request.(*DoorRequest_NudgeSsmAgent); ok {
+			return x.NudgeSsmAgent
+		}
+	}
+	return nil
+}
+
+func (x *DoorRequest) GetSubmitLocal() *SubmitLocalRequest {
+	if x != nil {
+		if x, ok := x.Request.(*DoorRequest_SubmitLocal); ok {
+			return x.SubmitLocal
+		}
+	}
+	return nil
+}
+
 type isDoorRequest_Request interface {
 	isDoorRequest_Request()
 }
@@ -246,6 +296,33 @@ type DoorRequest_ReadNodeState struct {
 	ReadNodeState *ReadNodeStateRequest `protobuf:"bytes,6,opt,name=read_node_state,json=readNodeState,proto3,oneof"`
 }
 
+type DoorRequest_Abort struct {
+	// End the operation under way; from local root only, and not through the direct
+	// runner. The plane signs an operation of kind abort instead.
+	Abort *AbortRequest `protobuf:"bytes,7,opt,name=abort,proto3,oneof"`
+}
+
+type DoorRequest_Forecast struct {
+	// Answer what an operation would do; changes nothing.
+	Forecast *ForecastRequest `protobuf:"bytes,8,opt,name=forecast,proto3,oneof"`
+}
+
+type DoorRequest_SetNodeLabels struct {
+	// Give the Node the labels that a node may give itself.
+	SetNodeLabels *SetNodeLabelsRequest `protobuf:"bytes,9,opt,name=set_node_labels,json=setNodeLabels,proto3,oneof"`
+}
+
+type DoorRequest_NudgeSsmAgent struct {
+	// Start the SSM agent anew, which waits for up to half an hour after an outage.
+	NudgeSsmAgent *NudgeSSMAgentRequest `protobuf:"bytes,10,opt,name=nudge_ssm_agent,json=nudgeSsmAgent,proto3,oneof"`
+}
+
+type DoorRequest_SubmitLocal struct {
+	// Run an operation that nobody signed; from local root only, and not through the
+	// direct runner.
+	SubmitLocal *SubmitLocalRequest `protobuf:"bytes,11,opt,name=submit_local,json=submitLocal,proto3,oneof"`
+}
+
 func (*DoorRequest_Submit) isDoorRequest_Request() {}
 
 func (*DoorRequest_Follow) isDoorRequest_Request() {}
@@ -257,6 +334,16 @@ func (*DoorRequest_InstallNodeCertificate) isDoorRequest_Request() {}
 func (*DoorRequest_EraseToken) isDoorRequest_Request() {}
 
 func (*DoorRequest_ReadNodeState) isDoorRequest_Request() {}
+
+func (*DoorRequest_Abort) isDoorRequest_Request() {}
+
+func (*DoorRequest_Forecast) isDoorRequest_Request() {}
+
+func (*DoorRequest_SetNodeLabels) isDoorRequest_Request() {}
+
+func (*DoorRequest_NudgeSsmAgent) isDoorRequest_Request() {}
+
+func (*DoorRequest_SubmitLocal) isDoorRequest_Request() {}
 
 // FollowRequest asks for the progress of an operation.
 type FollowRequest struct {
@@ -464,6 +551,265 @@ func (*ReadNodeStateRequest) Descriptor() ([]byte, []int) {
 	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{5}
 }
 
+// AbortRequest asks to end an operation.
+type AbortRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's ID; empty: the one that runs. At most 64 bytes.
+	OperationId   string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortRequest) Reset() {
+	*x = AbortRequest{}
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortRequest) ProtoMessage() {}
+
+func (x *AbortRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortRequest.ProtoReflect.Descriptor instead.
+func (*AbortRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AbortRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// ForecastRequest asks what an operation would do.
+type ForecastRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// repave, reconfigure, provision or leave.
+	Kind OperationKind `protobuf:"varint,1,opt,name=kind,proto3,enum=hybrid.agent.v1.OperationKind" json:"kind,omitempty"`
+	// The node part to bring about, without secrets; unset for leave. The whole
+	// request has at most 256 KiB.
+	Node *NodeSpec `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// The plane's digest of it. 64 bytes.
+	NodeDigest string `protobuf:"bytes,3,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
+	// The address for kubelet. At most 15 bytes.
+	NodeIp        string `protobuf:"bytes,4,opt,name=node_ip,json=nodeIp,proto3" json:"node_ip,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForecastRequest) Reset() {
+	*x = ForecastRequest{}
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForecastRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForecastRequest) ProtoMessage() {}
+
+func (x *ForecastRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForecastRequest.ProtoReflect.Descriptor instead.
+func (*ForecastRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ForecastRequest) GetKind() OperationKind {
+	if x != nil {
+		return x.Kind
+	}
+	return OperationKind_OPERATION_KIND_UNSPECIFIED
+}
+
+func (x *ForecastRequest) GetNode() *NodeSpec {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *ForecastRequest) GetNodeDigest() string {
+	if x != nil {
+		return x.NodeDigest
+	}
+	return ""
+}
+
+func (x *ForecastRequest) GetNodeIp() string {
+	if x != nil {
+		return x.NodeIp
+	}
+	return ""
+}
+
+// SetNodeLabelsRequest brings the labels of the NodePool.
+type SetNodeLabelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Every label of the pool; at most 64, keys of 317 and values of 63 bytes at
+	// most. Those that an earlier request set and this one lacks are removed.
+	Labels        map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNodeLabelsRequest) Reset() {
+	*x = SetNodeLabelsRequest{}
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNodeLabelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNodeLabelsRequest) ProtoMessage() {}
+
+func (x *SetNodeLabelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNodeLabelsRequest.ProtoReflect.Descriptor instead.
+func (*SetNodeLabelsRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SetNodeLabelsRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// NudgeSSMAgentRequest asks to start the SSM agent anew.
+type NudgeSSMAgentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NudgeSSMAgentRequest) Reset() {
+	*x = NudgeSSMAgentRequest{}
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NudgeSSMAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NudgeSSMAgentRequest) ProtoMessage() {}
+
+func (x *NudgeSSMAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NudgeSSMAgentRequest.ProtoReflect.Descriptor instead.
+func (*NudgeSSMAgentRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{9}
+}
+
+// SubmitLocalRequest asks for an operation without a signature.
+type SubmitLocalRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// repave (of what is in force: a repair) or leave.
+	Kind OperationKind `protobuf:"varint,1,opt,name=kind,proto3,enum=hybrid.agent.v1.OperationKind" json:"kind,omitempty"`
+	// As Operation.force.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitLocalRequest) Reset() {
+	*x = SubmitLocalRequest{}
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitLocalRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitLocalRequest) ProtoMessage() {}
+
+func (x *SubmitLocalRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitLocalRequest.ProtoReflect.Descriptor instead.
+func (*SubmitLocalRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SubmitLocalRequest) GetKind() OperationKind {
+	if x != nil {
+		return x.Kind
+	}
+	return OperationKind_OPERATION_KIND_UNSPECIFIED
+}
+
+func (x *SubmitLocalRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 // DoorReply is one frame from hybrid-agent-op; follow sends several.
 type DoorReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -475,6 +821,10 @@ type DoorReply struct {
 	//	*DoorReply_InstallNodeCertificate
 	//	*DoorReply_EraseToken
 	//	*DoorReply_NodeState
+	//	*DoorReply_Abort
+	//	*DoorReply_Forecast
+	//	*DoorReply_SetNodeLabels
+	//	*DoorReply_NudgeSsmAgent
 	Reply         isDoorReply_Reply `protobuf_oneof:"reply"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -482,7 +832,7 @@ type DoorReply struct {
 
 func (x *DoorReply) Reset() {
 	*x = DoorReply{}
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[6]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +844,7 @@ func (x *DoorReply) String() string {
 func (*DoorReply) ProtoMessage() {}
 
 func (x *DoorReply) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[6]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +857,7 @@ func (x *DoorReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorReply.ProtoReflect.Descriptor instead.
 func (*DoorReply) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{6}
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DoorReply) GetReply() isDoorReply_Reply {
@@ -571,6 +921,42 @@ func (x *DoorReply) GetNodeState() *NodeState {
 	return nil
 }
 
+func (x *DoorReply) GetAbort() *AbortReply {
+	if x != nil {
+		if x, ok := x.Reply.(*DoorReply_Abort); ok {
+			return x.Abort
+		}
+	}
+	return nil
+}
+
+func (x *DoorReply) GetForecast() *Forecast {
+	if x != nil {
+		if x, ok := x.Reply.(*DoorReply_Forecast); ok {
+			return x.Forecast
+		}
+	}
+	return nil
+}
+
+func (x *DoorReply) GetSetNodeLabels() *SetNodeLabelsReply {
+	if x != nil {
+		if x, ok := x.Reply.(*DoorReply_SetNodeLabels); ok {
+			return x.SetNodeLabels
+		}
+	}
+	return nil
+}
+
+func (x *DoorReply) GetNudgeSsmAgent() *NudgeSSMAgentReply {
+	if x != nil {
+		if x, ok := x.Reply.(*DoorReply_NudgeSsmAgent); ok {
+			return x.NudgeSsmAgent
+		}
+	}
+	return nil
+}
+
 type isDoorReply_Reply interface {
 	isDoorReply_Reply()
 }
@@ -605,6 +991,26 @@ type DoorReply_NodeState struct {
 	NodeState *NodeState `protobuf:"bytes,6,opt,name=node_state,json=nodeState,proto3,oneof"`
 }
 
+type DoorReply_Abort struct {
+	// Answer to abort: it is noted, and on disk.
+	Abort *AbortReply `protobuf:"bytes,7,opt,name=abort,proto3,oneof"`
+}
+
+type DoorReply_Forecast struct {
+	// Answer to forecast.
+	Forecast *Forecast `protobuf:"bytes,8,opt,name=forecast,proto3,oneof"`
+}
+
+type DoorReply_SetNodeLabels struct {
+	// Answer to set_node_labels.
+	SetNodeLabels *SetNodeLabelsReply `protobuf:"bytes,9,opt,name=set_node_labels,json=setNodeLabels,proto3,oneof"`
+}
+
+type DoorReply_NudgeSsmAgent struct {
+	// Answer to nudge_ssm_agent.
+	NudgeSsmAgent *NudgeSSMAgentReply `protobuf:"bytes,10,opt,name=nudge_ssm_agent,json=nudgeSsmAgent,proto3,oneof"`
+}
+
 func (*DoorReply_Refusal) isDoorReply_Reply() {}
 
 func (*DoorReply_Progress) isDoorReply_Reply() {}
@@ -616,6 +1022,14 @@ func (*DoorReply_InstallNodeCertificate) isDoorReply_Reply() {}
 func (*DoorReply_EraseToken) isDoorReply_Reply() {}
 
 func (*DoorReply_NodeState) isDoorReply_Reply() {}
+
+func (*DoorReply_Abort) isDoorReply_Reply() {}
+
+func (*DoorReply_Forecast) isDoorReply_Reply() {}
+
+func (*DoorReply_SetNodeLabels) isDoorReply_Reply() {}
+
+func (*DoorReply_NudgeSsmAgent) isDoorReply_Reply() {}
 
 // DoorRefusal is the door's no.
 type DoorRefusal struct {
@@ -630,7 +1044,7 @@ type DoorRefusal struct {
 
 func (x *DoorRefusal) Reset() {
 	*x = DoorRefusal{}
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[7]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +1056,7 @@ func (x *DoorRefusal) String() string {
 func (*DoorRefusal) ProtoMessage() {}
 
 func (x *DoorRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[7]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +1069,7 @@ func (x *DoorRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoorRefusal.ProtoReflect.Descriptor instead.
 func (*DoorRefusal) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{7}
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DoorRefusal) GetReason() DoorRefusalReason {
@@ -683,7 +1097,7 @@ type NodeKeyCSRReply struct {
 
 func (x *NodeKeyCSRReply) Reset() {
 	*x = NodeKeyCSRReply{}
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[8]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +1109,7 @@ func (x *NodeKeyCSRReply) String() string {
 func (*NodeKeyCSRReply) ProtoMessage() {}
 
 func (x *NodeKeyCSRReply) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[8]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +1122,7 @@ func (x *NodeKeyCSRReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeKeyCSRReply.ProtoReflect.Descriptor instead.
 func (*NodeKeyCSRReply) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{8}
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NodeKeyCSRReply) GetCsr() []byte {
@@ -727,7 +1141,7 @@ type InstallNodeCertificateReply struct {
 
 func (x *InstallNodeCertificateReply) Reset() {
 	*x = InstallNodeCertificateReply{}
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[9]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +1153,7 @@ func (x *InstallNodeCertificateReply) String() string {
 func (*InstallNodeCertificateReply) ProtoMessage() {}
 
 func (x *InstallNodeCertificateReply) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[9]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +1166,7 @@ func (x *InstallNodeCertificateReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallNodeCertificateReply.ProtoReflect.Descriptor instead.
 func (*InstallNodeCertificateReply) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{9}
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{14}
 }
 
 // EraseTokenReply confirms that no enrolment token is left.
@@ -764,7 +1178,7 @@ type EraseTokenReply struct {
 
 func (x *EraseTokenReply) Reset() {
 	*x = EraseTokenReply{}
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[10]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +1190,7 @@ func (x *EraseTokenReply) String() string {
 func (*EraseTokenReply) ProtoMessage() {}
 
 func (x *EraseTokenReply) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[10]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +1203,156 @@ func (x *EraseTokenReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTokenReply.ProtoReflect.Descriptor instead.
 func (*EraseTokenReply) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{10}
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{15}
+}
+
+// AbortReply says that an operation will end.
+type AbortReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's ID. 26 bytes.
+	OperationId   string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortReply) Reset() {
+	*x = AbortReply{}
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortReply) ProtoMessage() {}
+
+func (x *AbortReply) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortReply.ProtoReflect.Descriptor instead.
+func (*AbortReply) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AbortReply) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// SetNodeLabelsReply says what became of the labels.
+type SetNodeLabelsReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Labels that a node may not give itself, sorted; they need the plane's cluster
+	// access, or an administrator. At most 64 of 317 bytes each.
+	Restricted []string `protobuf:"bytes,1,rep,name=restricted,proto3" json:"restricted,omitempty"`
+	// Whether the Node was changed.
+	Changed       bool `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNodeLabelsReply) Reset() {
+	*x = SetNodeLabelsReply{}
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNodeLabelsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNodeLabelsReply) ProtoMessage() {}
+
+func (x *SetNodeLabelsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNodeLabelsReply.ProtoReflect.Descriptor instead.
+func (*SetNodeLabelsReply) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SetNodeLabelsReply) GetRestricted() []string {
+	if x != nil {
+		return x.Restricted
+	}
+	return nil
+}
+
+func (x *SetNodeLabelsReply) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+// NudgeSSMAgentReply says what was done.
+type NudgeSSMAgentReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the agent was started anew; false: it does not run on this host, or was
+	// nudged a short while ago.
+	Restarted     bool `protobuf:"varint,1,opt,name=restarted,proto3" json:"restarted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NudgeSSMAgentReply) Reset() {
+	*x = NudgeSSMAgentReply{}
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NudgeSSMAgentReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NudgeSSMAgentReply) ProtoMessage() {}
+
+func (x *NudgeSSMAgentReply) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NudgeSSMAgentReply.ProtoReflect.Descriptor instead.
+func (*NudgeSSMAgentReply) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *NudgeSSMAgentReply) GetRestarted() bool {
+	if x != nil {
+		return x.Restarted
+	}
+	return false
 }
 
 // NodeState is what root can see of the node.
@@ -820,14 +1383,31 @@ type NodeState struct {
 	// How operations run here: systemd or direct. At most 32 bytes.
 	Runner string `protobuf:"bytes,11,opt,name=runner,proto3" json:"runner,omitempty"`
 	// When this was read, by the host's clock.
-	ReadAt        *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReadAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"`
+	// The node part that is in force, without secrets; unset: never provisioned, or
+	// by a version that did not keep it.
+	AppliedNode *NodeSpec `protobuf:"bytes,13,opt,name=applied_node,json=appliedNode,proto3" json:"applied_node,omitempty"`
+	// Certificate for kubelet's own server, which logs, exec and metrics need:
+	// issued, pending, denied, failed, or none where kubelet asks for none. At most
+	// 32 bytes.
+	ServingCertificate string `protobuf:"bytes,14,opt,name=serving_certificate,json=servingCertificate,proto3" json:"serving_certificate,omitempty"`
+	// Why it is not issued, with the next action. At most 1,024 bytes.
+	ServingCertificateMessage string `protobuf:"bytes,15,opt,name=serving_certificate_message,json=servingCertificateMessage,proto3" json:"serving_certificate_message,omitempty"`
+	// Since when it is asked for; unset where it is not.
+	ServingCertificateSince *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=serving_certificate_since,json=servingCertificateSince,proto3" json:"serving_certificate_since,omitempty"`
+	// Whether the Node is cordoned, by whomever.
+	Unschedulable bool `protobuf:"varint,17,opt,name=unschedulable,proto3" json:"unschedulable,omitempty"`
+	// Operating system image that is booted, in appliance mode. At most 512 bytes.
+	BootedOsImage string `protobuf:"bytes,18,opt,name=booted_os_image,json=bootedOsImage,proto3" json:"booted_os_image,omitempty"`
+	// Begin of the node certificate's validity.
+	CertificateValidFrom *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=certificate_valid_from,json=certificateValidFrom,proto3" json:"certificate_valid_from,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *NodeState) Reset() {
 	*x = NodeState{}
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[11]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +1419,7 @@ func (x *NodeState) String() string {
 func (*NodeState) ProtoMessage() {}
 
 func (x *NodeState) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_door_proto_msgTypes[11]
+	mi := &file_hybrid_agent_v1_door_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +1432,7 @@ func (x *NodeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeState.ProtoReflect.Descriptor instead.
 func (*NodeState) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{11}
+	return file_hybrid_agent_v1_door_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NodeState) GetAppliedNodeDigest() string {
@@ -939,11 +1519,60 @@ func (x *NodeState) GetReadAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *NodeState) GetAppliedNode() *NodeSpec {
+	if x != nil {
+		return x.AppliedNode
+	}
+	return nil
+}
+
+func (x *NodeState) GetServingCertificate() string {
+	if x != nil {
+		return x.ServingCertificate
+	}
+	return ""
+}
+
+func (x *NodeState) GetServingCertificateMessage() string {
+	if x != nil {
+		return x.ServingCertificateMessage
+	}
+	return ""
+}
+
+func (x *NodeState) GetServingCertificateSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ServingCertificateSince
+	}
+	return nil
+}
+
+func (x *NodeState) GetUnschedulable() bool {
+	if x != nil {
+		return x.Unschedulable
+	}
+	return false
+}
+
+func (x *NodeState) GetBootedOsImage() string {
+	if x != nil {
+		return x.BootedOsImage
+	}
+	return ""
+}
+
+func (x *NodeState) GetCertificateValidFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateValidFrom
+	}
+	return nil
+}
+
 var File_hybrid_agent_v1_door_proto protoreflect.FileDescriptor
 
 const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"\n" +
-	"\x1ahybrid/agent/v1/door.proto\x12\x0fhybrid.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fhybrid/agent/v1/operation.proto\"\xda\x03\n" +
+	"\x1ahybrid/agent/v1/door.proto\x12\x0fhybrid.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a hybrid/agent/v1/assignment.proto\x1a\x1fhybrid/agent/v1/operation.proto\"\xbd\x06\n" +
 	"\vDoorRequest\x12:\n" +
 	"\x06submit\x18\x01 \x01(\v2 .hybrid.agent.v1.SignedOperationH\x00R\x06submit\x128\n" +
 	"\x06follow\x18\x02 \x01(\v2\x1e.hybrid.agent.v1.FollowRequestH\x00R\x06follow\x12F\n" +
@@ -952,7 +1581,13 @@ const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"\x18install_node_certificate\x18\x04 \x01(\v2..hybrid.agent.v1.InstallNodeCertificateRequestH\x00R\x16installNodeCertificate\x12E\n" +
 	"\verase_token\x18\x05 \x01(\v2\".hybrid.agent.v1.EraseTokenRequestH\x00R\n" +
 	"eraseToken\x12O\n" +
-	"\x0fread_node_state\x18\x06 \x01(\v2%.hybrid.agent.v1.ReadNodeStateRequestH\x00R\rreadNodeStateB\t\n" +
+	"\x0fread_node_state\x18\x06 \x01(\v2%.hybrid.agent.v1.ReadNodeStateRequestH\x00R\rreadNodeState\x125\n" +
+	"\x05abort\x18\a \x01(\v2\x1d.hybrid.agent.v1.AbortRequestH\x00R\x05abort\x12>\n" +
+	"\bforecast\x18\b \x01(\v2 .hybrid.agent.v1.ForecastRequestH\x00R\bforecast\x12O\n" +
+	"\x0fset_node_labels\x18\t \x01(\v2%.hybrid.agent.v1.SetNodeLabelsRequestH\x00R\rsetNodeLabels\x12O\n" +
+	"\x0fnudge_ssm_agent\x18\n" +
+	" \x01(\v2%.hybrid.agent.v1.NudgeSSMAgentRequestH\x00R\rnudgeSsmAgent\x12H\n" +
+	"\fsubmit_local\x18\v \x01(\v2#.hybrid.agent.v1.SubmitLocalRequestH\x00R\vsubmitLocalB\t\n" +
 	"\arequest\"2\n" +
 	"\rFollowRequest\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\x13\n" +
@@ -960,7 +1595,24 @@ const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"\x1dInstallNodeCertificateRequest\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"\x13\n" +
 	"\x11EraseTokenRequest\"\x16\n" +
-	"\x14ReadNodeStateRequest\"\xc2\x03\n" +
+	"\x14ReadNodeStateRequest\"1\n" +
+	"\fAbortRequest\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\xae\x01\n" +
+	"\x0fForecastRequest\x122\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1e.hybrid.agent.v1.OperationKindR\x04kind\x12-\n" +
+	"\x04node\x18\x02 \x01(\v2\x19.hybrid.agent.v1.NodeSpecR\x04node\x12\x1f\n" +
+	"\vnode_digest\x18\x03 \x01(\tR\n" +
+	"nodeDigest\x12\x17\n" +
+	"\anode_ip\x18\x04 \x01(\tR\x06nodeIp\"\x9c\x01\n" +
+	"\x14SetNodeLabelsRequest\x12I\n" +
+	"\x06labels\x18\x01 \x03(\v21.hybrid.agent.v1.SetNodeLabelsRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x16\n" +
+	"\x14NudgeSSMAgentRequest\"^\n" +
+	"\x12SubmitLocalRequest\x122\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1e.hybrid.agent.v1.OperationKindR\x04kind\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\xce\x05\n" +
 	"\tDoorReply\x128\n" +
 	"\arefusal\x18\x01 \x01(\v2\x1c.hybrid.agent.v1.DoorRefusalH\x00R\arefusal\x12@\n" +
 	"\bprogress\x18\x02 \x01(\v2\".hybrid.agent.v1.OperationProgressH\x00R\bprogress\x12D\n" +
@@ -970,7 +1622,12 @@ const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"\verase_token\x18\x05 \x01(\v2 .hybrid.agent.v1.EraseTokenReplyH\x00R\n" +
 	"eraseToken\x12;\n" +
 	"\n" +
-	"node_state\x18\x06 \x01(\v2\x1a.hybrid.agent.v1.NodeStateH\x00R\tnodeStateB\a\n" +
+	"node_state\x18\x06 \x01(\v2\x1a.hybrid.agent.v1.NodeStateH\x00R\tnodeState\x123\n" +
+	"\x05abort\x18\a \x01(\v2\x1b.hybrid.agent.v1.AbortReplyH\x00R\x05abort\x127\n" +
+	"\bforecast\x18\b \x01(\v2\x19.hybrid.agent.v1.ForecastH\x00R\bforecast\x12M\n" +
+	"\x0fset_node_labels\x18\t \x01(\v2#.hybrid.agent.v1.SetNodeLabelsReplyH\x00R\rsetNodeLabels\x12M\n" +
+	"\x0fnudge_ssm_agent\x18\n" +
+	" \x01(\v2#.hybrid.agent.v1.NudgeSSMAgentReplyH\x00R\rnudgeSsmAgentB\a\n" +
 	"\x05reply\"c\n" +
 	"\vDoorRefusal\x12:\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\".hybrid.agent.v1.DoorRefusalReasonR\x06reason\x12\x18\n" +
@@ -978,7 +1635,17 @@ const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"\x0fNodeKeyCSRReply\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"\x1d\n" +
 	"\x1bInstallNodeCertificateReply\"\x11\n" +
-	"\x0fEraseTokenReply\"\x85\x04\n" +
+	"\x0fEraseTokenReply\"/\n" +
+	"\n" +
+	"AbortReply\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"N\n" +
+	"\x12SetNodeLabelsReply\x12\x1e\n" +
+	"\n" +
+	"restricted\x18\x01 \x03(\tR\n" +
+	"restricted\x12\x18\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"2\n" +
+	"\x12NudgeSSMAgentReply\x12\x1c\n" +
+	"\trestarted\x18\x01 \x01(\bR\trestarted\"\xac\a\n" +
 	"\tNodeState\x12.\n" +
 	"\x13applied_node_digest\x18\x01 \x01(\tR\x11appliedNodeDigest\x12<\n" +
 	"\x1aapplied_kubernetes_version\x18\x02 \x01(\tR\x18appliedKubernetesVersion\x123\n" +
@@ -994,7 +1661,14 @@ const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"internalIp\x12\x16\n" +
 	"\x06runner\x18\v \x01(\tR\x06runner\x123\n" +
-	"\aread_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x06readAt*\xea\x02\n" +
+	"\aread_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x06readAt\x12<\n" +
+	"\fapplied_node\x18\r \x01(\v2\x19.hybrid.agent.v1.NodeSpecR\vappliedNode\x12/\n" +
+	"\x13serving_certificate\x18\x0e \x01(\tR\x12servingCertificate\x12>\n" +
+	"\x1bserving_certificate_message\x18\x0f \x01(\tR\x19servingCertificateMessage\x12V\n" +
+	"\x19serving_certificate_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x17servingCertificateSince\x12$\n" +
+	"\runschedulable\x18\x11 \x01(\bR\runschedulable\x12&\n" +
+	"\x0fbooted_os_image\x18\x12 \x01(\tR\rbootedOsImage\x12P\n" +
+	"\x16certificate_valid_from\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateValidFrom*\xea\x02\n" +
 	"\x11DoorRefusalReason\x12#\n" +
 	"\x1fDOOR_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dDOOR_REFUSAL_REASON_MALFORMED\x10\x01\x12 \n" +
@@ -1020,7 +1694,7 @@ func file_hybrid_agent_v1_door_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_agent_v1_door_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hybrid_agent_v1_door_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_hybrid_agent_v1_door_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_hybrid_agent_v1_door_proto_goTypes = []any{
 	(DoorRefusalReason)(0),                // 0: hybrid.agent.v1.DoorRefusalReason
 	(*DoorRequest)(nil),                   // 1: hybrid.agent.v1.DoorRequest
@@ -1029,37 +1703,65 @@ var file_hybrid_agent_v1_door_proto_goTypes = []any{
 	(*InstallNodeCertificateRequest)(nil), // 4: hybrid.agent.v1.InstallNodeCertificateRequest
 	(*EraseTokenRequest)(nil),             // 5: hybrid.agent.v1.EraseTokenRequest
 	(*ReadNodeStateRequest)(nil),          // 6: hybrid.agent.v1.ReadNodeStateRequest
-	(*DoorReply)(nil),                     // 7: hybrid.agent.v1.DoorReply
-	(*DoorRefusal)(nil),                   // 8: hybrid.agent.v1.DoorRefusal
-	(*NodeKeyCSRReply)(nil),               // 9: hybrid.agent.v1.NodeKeyCSRReply
-	(*InstallNodeCertificateReply)(nil),   // 10: hybrid.agent.v1.InstallNodeCertificateReply
-	(*EraseTokenReply)(nil),               // 11: hybrid.agent.v1.EraseTokenReply
-	(*NodeState)(nil),                     // 12: hybrid.agent.v1.NodeState
-	(*SignedOperation)(nil),               // 13: hybrid.agent.v1.SignedOperation
-	(*OperationProgress)(nil),             // 14: hybrid.agent.v1.OperationProgress
-	(*timestamppb.Timestamp)(nil),         // 15: google.protobuf.Timestamp
+	(*AbortRequest)(nil),                  // 7: hybrid.agent.v1.AbortRequest
+	(*ForecastRequest)(nil),               // 8: hybrid.agent.v1.ForecastRequest
+	(*SetNodeLabelsRequest)(nil),          // 9: hybrid.agent.v1.SetNodeLabelsRequest
+	(*NudgeSSMAgentRequest)(nil),          // 10: hybrid.agent.v1.NudgeSSMAgentRequest
+	(*SubmitLocalRequest)(nil),            // 11: hybrid.agent.v1.SubmitLocalRequest
+	(*DoorReply)(nil),                     // 12: hybrid.agent.v1.DoorReply
+	(*DoorRefusal)(nil),                   // 13: hybrid.agent.v1.DoorRefusal
+	(*NodeKeyCSRReply)(nil),               // 14: hybrid.agent.v1.NodeKeyCSRReply
+	(*InstallNodeCertificateReply)(nil),   // 15: hybrid.agent.v1.InstallNodeCertificateReply
+	(*EraseTokenReply)(nil),               // 16: hybrid.agent.v1.EraseTokenReply
+	(*AbortReply)(nil),                    // 17: hybrid.agent.v1.AbortReply
+	(*SetNodeLabelsReply)(nil),            // 18: hybrid.agent.v1.SetNodeLabelsReply
+	(*NudgeSSMAgentReply)(nil),            // 19: hybrid.agent.v1.NudgeSSMAgentReply
+	(*NodeState)(nil),                     // 20: hybrid.agent.v1.NodeState
+	nil,                                   // 21: hybrid.agent.v1.SetNodeLabelsRequest.LabelsEntry
+	(*SignedOperation)(nil),               // 22: hybrid.agent.v1.SignedOperation
+	(OperationKind)(0),                    // 23: hybrid.agent.v1.OperationKind
+	(*NodeSpec)(nil),                      // 24: hybrid.agent.v1.NodeSpec
+	(*OperationProgress)(nil),             // 25: hybrid.agent.v1.OperationProgress
+	(*Forecast)(nil),                      // 26: hybrid.agent.v1.Forecast
+	(*timestamppb.Timestamp)(nil),         // 27: google.protobuf.Timestamp
 }
 var file_hybrid_agent_v1_door_proto_depIdxs = []int32{
-	13, // 0: hybrid.agent.v1.DoorRequest.submit:type_name -> hybrid.agent.v1.SignedOperation
+	22, // 0: hybrid.agent.v1.DoorRequest.submit:type_name -> hybrid.agent.v1.SignedOperation
 	2,  // 1: hybrid.agent.v1.DoorRequest.follow:type_name -> hybrid.agent.v1.FollowRequest
 	3,  // 2: hybrid.agent.v1.DoorRequest.node_key_csr:type_name -> hybrid.agent.v1.NodeKeyCSRRequest
 	4,  // 3: hybrid.agent.v1.DoorRequest.install_node_certificate:type_name -> hybrid.agent.v1.InstallNodeCertificateRequest
 	5,  // 4: hybrid.agent.v1.DoorRequest.erase_token:type_name -> hybrid.agent.v1.EraseTokenRequest
 	6,  // 5: hybrid.agent.v1.DoorRequest.read_node_state:type_name -> hybrid.agent.v1.ReadNodeStateRequest
-	8,  // 6: hybrid.agent.v1.DoorReply.refusal:type_name -> hybrid.agent.v1.DoorRefusal
-	14, // 7: hybrid.agent.v1.DoorReply.progress:type_name -> hybrid.agent.v1.OperationProgress
-	9,  // 8: hybrid.agent.v1.DoorReply.node_key_csr:type_name -> hybrid.agent.v1.NodeKeyCSRReply
-	10, // 9: hybrid.agent.v1.DoorReply.install_node_certificate:type_name -> hybrid.agent.v1.InstallNodeCertificateReply
-	11, // 10: hybrid.agent.v1.DoorReply.erase_token:type_name -> hybrid.agent.v1.EraseTokenReply
-	12, // 11: hybrid.agent.v1.DoorReply.node_state:type_name -> hybrid.agent.v1.NodeState
-	0,  // 12: hybrid.agent.v1.DoorRefusal.reason:type_name -> hybrid.agent.v1.DoorRefusalReason
-	15, // 13: hybrid.agent.v1.NodeState.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	15, // 14: hybrid.agent.v1.NodeState.read_at:type_name -> google.protobuf.Timestamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	7,  // 6: hybrid.agent.v1.DoorRequest.abort:type_name -> hybrid.agent.v1.AbortRequest
+	8,  // 7: hybrid.agent.v1.DoorRequest.forecast:type_name -> hybrid.agent.v1.ForecastRequest
+	9,  // 8: hybrid.agent.v1.DoorRequest.set_node_labels:type_name -> hybrid.agent.v1.SetNodeLabelsRequest
+	10, // 9: hybrid.agent.v1.DoorRequest.nudge_ssm_agent:type_name -> hybrid.agent.v1.NudgeSSMAgentRequest
+	11, // 10: hybrid.agent.v1.DoorRequest.submit_local:type_name -> hybrid.agent.v1.SubmitLocalRequest
+	23, // 11: hybrid.agent.v1.ForecastRequest.kind:type_name -> hybrid.agent.v1.OperationKind
+	24, // 12: hybrid.agent.v1.ForecastRequest.node:type_name -> hybrid.agent.v1.NodeSpec
+	21, // 13: hybrid.agent.v1.SetNodeLabelsRequest.labels:type_name -> hybrid.agent.v1.SetNodeLabelsRequest.LabelsEntry
+	23, // 14: hybrid.agent.v1.SubmitLocalRequest.kind:type_name -> hybrid.agent.v1.OperationKind
+	13, // 15: hybrid.agent.v1.DoorReply.refusal:type_name -> hybrid.agent.v1.DoorRefusal
+	25, // 16: hybrid.agent.v1.DoorReply.progress:type_name -> hybrid.agent.v1.OperationProgress
+	14, // 17: hybrid.agent.v1.DoorReply.node_key_csr:type_name -> hybrid.agent.v1.NodeKeyCSRReply
+	15, // 18: hybrid.agent.v1.DoorReply.install_node_certificate:type_name -> hybrid.agent.v1.InstallNodeCertificateReply
+	16, // 19: hybrid.agent.v1.DoorReply.erase_token:type_name -> hybrid.agent.v1.EraseTokenReply
+	20, // 20: hybrid.agent.v1.DoorReply.node_state:type_name -> hybrid.agent.v1.NodeState
+	17, // 21: hybrid.agent.v1.DoorReply.abort:type_name -> hybrid.agent.v1.AbortReply
+	26, // 22: hybrid.agent.v1.DoorReply.forecast:type_name -> hybrid.agent.v1.Forecast
+	18, // 23: hybrid.agent.v1.DoorReply.set_node_labels:type_name -> hybrid.agent.v1.SetNodeLabelsReply
+	19, // 24: hybrid.agent.v1.DoorReply.nudge_ssm_agent:type_name -> hybrid.agent.v1.NudgeSSMAgentReply
+	0,  // 25: hybrid.agent.v1.DoorRefusal.reason:type_name -> hybrid.agent.v1.DoorRefusalReason
+	27, // 26: hybrid.agent.v1.NodeState.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	27, // 27: hybrid.agent.v1.NodeState.read_at:type_name -> google.protobuf.Timestamp
+	24, // 28: hybrid.agent.v1.NodeState.applied_node:type_name -> hybrid.agent.v1.NodeSpec
+	27, // 29: hybrid.agent.v1.NodeState.serving_certificate_since:type_name -> google.protobuf.Timestamp
+	27, // 30: hybrid.agent.v1.NodeState.certificate_valid_from:type_name -> google.protobuf.Timestamp
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_door_proto_init() }
@@ -1067,6 +1769,7 @@ func file_hybrid_agent_v1_door_proto_init() {
 	if File_hybrid_agent_v1_door_proto != nil {
 		return
 	}
+	file_hybrid_agent_v1_assignment_proto_init()
 	file_hybrid_agent_v1_operation_proto_init()
 	file_hybrid_agent_v1_door_proto_msgTypes[0].OneofWrappers = []any{
 		(*DoorRequest_Submit)(nil),
@@ -1075,14 +1778,23 @@ func file_hybrid_agent_v1_door_proto_init() {
 		(*DoorRequest_InstallNodeCertificate)(nil),
 		(*DoorRequest_EraseToken)(nil),
 		(*DoorRequest_ReadNodeState)(nil),
+		(*DoorRequest_Abort)(nil),
+		(*DoorRequest_Forecast)(nil),
+		(*DoorRequest_SetNodeLabels)(nil),
+		(*DoorRequest_NudgeSsmAgent)(nil),
+		(*DoorRequest_SubmitLocal)(nil),
 	}
-	file_hybrid_agent_v1_door_proto_msgTypes[6].OneofWrappers = []any{
+	file_hybrid_agent_v1_door_proto_msgTypes[11].OneofWrappers = []any{
 		(*DoorReply_Refusal)(nil),
 		(*DoorReply_Progress)(nil),
 		(*DoorReply_NodeKeyCsr)(nil),
 		(*DoorReply_InstallNodeCertificate)(nil),
 		(*DoorReply_EraseToken)(nil),
 		(*DoorReply_NodeState)(nil),
+		(*DoorReply_Abort)(nil),
+		(*DoorReply_Forecast)(nil),
+		(*DoorReply_SetNodeLabels)(nil),
+		(*DoorReply_NudgeSsmAgent)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1090,7 +1802,7 @@ func file_hybrid_agent_v1_door_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_agent_v1_door_proto_rawDesc), len(file_hybrid_agent_v1_door_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

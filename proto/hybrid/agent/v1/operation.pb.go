@@ -34,6 +34,18 @@ const (
 	// Another VPN server at once, as a trial, without a repave or a restart of
 	// pods. It never reaches root.
 	OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH OperationKind = 2
+	// Brings a node to another node part, by the mildest path that the difference
+	// allows; or does the same once more where there is none and force is set.
+	OperationKind_OPERATION_KIND_REPAVE OperationKind = 3
+	// As repave, but only where nodeadm init is enough (kubelet and containerd
+	// configuration, credentials of the same kind); else it is refused. It neither
+	// cordons nor drains.
+	OperationKind_OPERATION_KIND_RECONFIGURE OperationKind = 4
+	// Drains the node, takes nodeadm's parts off the host and cleans up, so that it
+	// can join another cluster.
+	OperationKind_OPERATION_KIND_LEAVE OperationKind = 5
+	// Ends another operation: what it has changed is taken back.
+	OperationKind_OPERATION_KIND_ABORT OperationKind = 6
 )
 
 // Enum value maps for OperationKind.
@@ -42,11 +54,19 @@ var (
 		0: "OPERATION_KIND_UNSPECIFIED",
 		1: "OPERATION_KIND_PROVISION",
 		2: "OPERATION_KIND_LIVE_NETWORK_SWITCH",
+		3: "OPERATION_KIND_REPAVE",
+		4: "OPERATION_KIND_RECONFIGURE",
+		5: "OPERATION_KIND_LEAVE",
+		6: "OPERATION_KIND_ABORT",
 	}
 	OperationKind_value = map[string]int32{
 		"OPERATION_KIND_UNSPECIFIED":         0,
 		"OPERATION_KIND_PROVISION":           1,
 		"OPERATION_KIND_LIVE_NETWORK_SWITCH": 2,
+		"OPERATION_KIND_REPAVE":              3,
+		"OPERATION_KIND_RECONFIGURE":         4,
+		"OPERATION_KIND_LEAVE":               5,
+		"OPERATION_KIND_ABORT":               6,
 	}
 )
 
@@ -93,6 +113,8 @@ const (
 	OperationState_OPERATION_STATE_FAILED OperationState = 4
 	// The door refused it before the first step.
 	OperationState_OPERATION_STATE_REFUSED OperationState = 5
+	// Somebody ended it; what it had changed was taken back.
+	OperationState_OPERATION_STATE_ABORTED OperationState = 6
 )
 
 // Enum value maps for OperationState.
@@ -104,6 +126,7 @@ var (
 		3: "OPERATION_STATE_SUCCEEDED",
 		4: "OPERATION_STATE_FAILED",
 		5: "OPERATION_STATE_REFUSED",
+		6: "OPERATION_STATE_ABORTED",
 	}
 	OperationState_value = map[string]int32{
 		"OPERATION_STATE_UNSPECIFIED": 0,
@@ -112,6 +135,7 @@ var (
 		"OPERATION_STATE_SUCCEEDED":   3,
 		"OPERATION_STATE_FAILED":      4,
 		"OPERATION_STATE_REFUSED":     5,
+		"OPERATION_STATE_ABORTED":     6,
 	}
 )
 
@@ -302,6 +326,16 @@ type Operation struct {
 	SignedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
 	// What a live network switch brings about; unset for other kinds.
 	NetworkSwitch *NetworkSwitch `protobuf:"bytes,10,opt,name=network_switch,json=networkSwitch,proto3" json:"network_switch,omitempty"`
+	// How the node is drained; unset: the defaults of DrainOptions' fields.
+	Drain *DrainOptions `protobuf:"bytes,11,opt,name=drain,proto3" json:"drain,omitempty"`
+	// Begin although the Kubernetes API does not answer, and repeat what is in force
+	// already.
+	Force bool `protobuf:"varint,12,opt,name=force,proto3" json:"force,omitempty"`
+	// Digest of node.os_image, sha256:<64 hex>: a tag may be moved, what was signed
+	// may not. Empty in agent mode. 71 bytes.
+	OsImageDigest string `protobuf:"bytes,13,opt,name=os_image_digest,json=osImageDigest,proto3" json:"os_image_digest,omitempty"`
+	// Which operation an abort ends; unset for other kinds.
+	Abort         *AbortOrder `protobuf:"bytes,14,opt,name=abort,proto3" json:"abort,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -406,6 +440,34 @@ func (x *Operation) GetNetworkSwitch() *NetworkSwitch {
 	return nil
 }
 
+func (x *Operation) GetDrain() *DrainOptions {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+func (x *Operation) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *Operation) GetOsImageDigest() string {
+	if x != nil {
+		return x.OsImageDigest
+	}
+	return ""
+}
+
+func (x *Operation) GetAbort() *AbortOrder {
+	if x != nil {
+		return x.Abort
+	}
+	return nil
+}
+
 // NetworkSwitch is what a live network switch changes.
 type NetworkSwitch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -453,6 +515,167 @@ func (x *NetworkSwitch) GetVpnServers() []string {
 	return nil
 }
 
+// AbortOrder names the operation that an abort ends.
+type AbortOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's ID. 26 bytes.
+	OperationId   string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortOrder) Reset() {
+	*x = AbortOrder{}
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortOrder) ProtoMessage() {}
+
+func (x *AbortOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortOrder.ProtoReflect.Descriptor instead.
+func (*AbortOrder) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AbortOrder) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// DrainOptions say how a node is drained. Whoever sets the message sets every
+// field; the defaults hold where there is no message.
+type DrainOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Make the node unschedulable first; default true. nodeadm upgrades no node
+	// that is not: with false, an operation that needs that is refused.
+	Cordon bool `protobuf:"varint,1,opt,name=cordon,proto3" json:"cordon,omitempty"`
+	// Time for the whole drain, in whole seconds; 0: as long as the operation may
+	// take; default 60 s.
+	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Seconds that each pod gets to end; negative: the pod's own; default 60.
+	GracePeriodSeconds int32 `protobuf:"varint,3,opt,name=grace_period_seconds,json=gracePeriodSeconds,proto3" json:"grace_period_seconds,omitempty"`
+	// Leave the pods of DaemonSets where they are; default true. With false a node
+	// with such pods is not drained.
+	IgnoreDaemonSets bool `protobuf:"varint,4,opt,name=ignore_daemon_sets,json=ignoreDaemonSets,proto3" json:"ignore_daemon_sets,omitempty"`
+	// Go on although pods use emptyDir volumes, whose content is lost; default true.
+	DeleteLocalData bool `protobuf:"varint,5,opt,name=delete_local_data,json=deleteLocalData,proto3" json:"delete_local_data,omitempty"`
+	// Go on although pods have no controller that makes them anew; default true.
+	Force bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
+	// Delete pods instead of evicting them: PodDisruptionBudgets are not asked;
+	// default false.
+	DisableEviction bool `protobuf:"varint,7,opt,name=disable_eviction,json=disableEviction,proto3" json:"disable_eviction,omitempty"`
+	// Do not wait for pods whose deletion was asked for longer ago than this; more
+	// than 0, in whole seconds; default 60 s.
+	SkipWaitForDeleteTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=skip_wait_for_delete_timeout,json=skipWaitForDeleteTimeout,proto3" json:"skip_wait_for_delete_timeout,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
+}
+
+func (x *DrainOptions) Reset() {
+	*x = DrainOptions{}
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainOptions) ProtoMessage() {}
+
+func (x *DrainOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainOptions.ProtoReflect.Descriptor instead.
+func (*DrainOptions) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DrainOptions) GetCordon() bool {
+	if x != nil {
+		return x.Cordon
+	}
+	return false
+}
+
+func (x *DrainOptions) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *DrainOptions) GetGracePeriodSeconds() int32 {
+	if x != nil {
+		return x.GracePeriodSeconds
+	}
+	return 0
+}
+
+func (x *DrainOptions) GetIgnoreDaemonSets() bool {
+	if x != nil {
+		return x.IgnoreDaemonSets
+	}
+	return false
+}
+
+func (x *DrainOptions) GetDeleteLocalData() bool {
+	if x != nil {
+		return x.DeleteLocalData
+	}
+	return false
+}
+
+func (x *DrainOptions) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *DrainOptions) GetDisableEviction() bool {
+	if x != nil {
+		return x.DisableEviction
+	}
+	return false
+}
+
+func (x *DrainOptions) GetSkipWaitForDeleteTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.SkipWaitForDeleteTimeout
+	}
+	return nil
+}
+
 // OperationProgress is a snapshot of one operation; secrets are redacted.
 type OperationProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -476,14 +699,23 @@ type OperationProgress struct {
 	// When it ended; unset while it runs.
 	EndedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// The node part it brings about. At most 64 bytes.
-	NodeDigest    string `protobuf:"bytes,10,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
+	NodeDigest string `protobuf:"bytes,10,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
+	// When it is expected to end, by the host's clock and what such steps took
+	// before; unset: not known, or it has ended.
+	EstimatedEndAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=estimated_end_at,json=estimatedEndAt,proto3" json:"estimated_end_at,omitempty"`
+	// Which path the operation takes and what is expected of it; unset until that
+	// was decided.
+	Forecast *Forecast `protobuf:"bytes,12,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	// Whether an abort would still take everything back; false: it is past the point
+	// of return, or has ended.
+	Abortable     bool `protobuf:"varint,13,opt,name=abortable,proto3" json:"abortable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OperationProgress) Reset() {
 	*x = OperationProgress{}
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[4]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -495,7 +727,7 @@ func (x *OperationProgress) String() string {
 func (*OperationProgress) ProtoMessage() {}
 
 func (x *OperationProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[4]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -508,7 +740,7 @@ func (x *OperationProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationProgress.ProtoReflect.Descriptor instead.
 func (*OperationProgress) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{4}
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OperationProgress) GetOperationId() string {
@@ -581,6 +813,213 @@ func (x *OperationProgress) GetNodeDigest() string {
 	return ""
 }
 
+func (x *OperationProgress) GetEstimatedEndAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EstimatedEndAt
+	}
+	return nil
+}
+
+func (x *OperationProgress) GetForecast() *Forecast {
+	if x != nil {
+		return x.Forecast
+	}
+	return nil
+}
+
+func (x *OperationProgress) GetAbortable() bool {
+	if x != nil {
+		return x.Abortable
+	}
+	return false
+}
+
+// Forecast is what an operation would do on this host, found out without changing
+// anything.
+type Forecast struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// none, init, upgrade, reinstall, os-image, install or uninstall. At most 32
+	// bytes.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Why that path, one sentence each. At most 16 of 512 bytes each.
+	Reasons []string `protobuf:"bytes,2,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// The steps in their order. At most 32.
+	Steps []*ForecastStep `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
+	// Bytes that are fetched; 0: nothing, or not known (see unknown_fetch).
+	FetchBytes uint64 `protobuf:"varint,4,opt,name=fetch_bytes,json=fetchBytes,proto3" json:"fetch_bytes,omitempty"`
+	// Whether something is fetched whose size nobody has told.
+	UnknownFetch bool `protobuf:"varint,5,opt,name=unknown_fetch,json=unknownFetch,proto3" json:"unknown_fetch,omitempty"`
+	// How long the operation takes, as far as known.
+	Duration *durationpb.Duration `protobuf:"bytes,6,opt,name=duration,proto3" json:"duration,omitempty"`
+	// How long pods do not run on this node: from the begin of the drain until it may
+	// be used again.
+	Downtime *durationpb.Duration `protobuf:"bytes,7,opt,name=downtime,proto3" json:"downtime,omitempty"`
+	// Why the operation would be refused at this moment, with the next action; empty:
+	// it would not. At most 1,024 bytes.
+	Refusal string `protobuf:"bytes,8,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// The node part that it was made for. At most 64 bytes.
+	NodeDigest    string `protobuf:"bytes,9,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forecast) Reset() {
+	*x = Forecast{}
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forecast) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forecast) ProtoMessage() {}
+
+func (x *Forecast) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forecast.ProtoReflect.Descriptor instead.
+func (*Forecast) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Forecast) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Forecast) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *Forecast) GetSteps() []*ForecastStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Forecast) GetFetchBytes() uint64 {
+	if x != nil {
+		return x.FetchBytes
+	}
+	return 0
+}
+
+func (x *Forecast) GetUnknownFetch() bool {
+	if x != nil {
+		return x.UnknownFetch
+	}
+	return false
+}
+
+func (x *Forecast) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *Forecast) GetDowntime() *durationpb.Duration {
+	if x != nil {
+		return x.Downtime
+	}
+	return nil
+}
+
+func (x *Forecast) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+func (x *Forecast) GetNodeDigest() string {
+	if x != nil {
+		return x.NodeDigest
+	}
+	return ""
+}
+
+// ForecastStep is one step of a forecast.
+type ForecastStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, for example nodeadm-upgrade. At most 64 bytes.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it does, for people. At most 256 bytes.
+	What string `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
+	// How long it takes, as far as known.
+	Duration      *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForecastStep) Reset() {
+	*x = ForecastStep{}
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForecastStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForecastStep) ProtoMessage() {}
+
+func (x *ForecastStep) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForecastStep.ProtoReflect.Descriptor instead.
+func (*ForecastStep) Descriptor() ([]byte, []int) {
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ForecastStep) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ForecastStep) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *ForecastStep) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
 var File_hybrid_agent_v1_operation_proto protoreflect.FileDescriptor
 
 const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
@@ -593,7 +1032,7 @@ const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
 	"\x05chain\x18\x04 \x03(\fR\x05chain\":\n" +
 	"\bSequence\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
-	"\acounter\x18\x02 \x01(\x04R\acounter\"\xbf\x03\n" +
+	"\acounter\x18\x02 \x01(\x04R\acounter\"\xe5\x04\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x122\n" +
@@ -606,10 +1045,26 @@ const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
 	"\bdeadline\x18\b \x01(\v2\x19.google.protobuf.DurationR\bdeadline\x127\n" +
 	"\tsigned_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x12E\n" +
 	"\x0enetwork_switch\x18\n" +
-	" \x01(\v2\x1e.hybrid.agent.v1.NetworkSwitchR\rnetworkSwitch\"0\n" +
+	" \x01(\v2\x1e.hybrid.agent.v1.NetworkSwitchR\rnetworkSwitch\x123\n" +
+	"\x05drain\x18\v \x01(\v2\x1d.hybrid.agent.v1.DrainOptionsR\x05drain\x12\x14\n" +
+	"\x05force\x18\f \x01(\bR\x05force\x12&\n" +
+	"\x0fos_image_digest\x18\r \x01(\tR\rosImageDigest\x121\n" +
+	"\x05abort\x18\x0e \x01(\v2\x1b.hybrid.agent.v1.AbortOrderR\x05abort\"0\n" +
 	"\rNetworkSwitch\x12\x1f\n" +
 	"\vvpn_servers\x18\x01 \x03(\tR\n" +
-	"vpnServers\"\x99\x03\n" +
+	"vpnServers\"/\n" +
+	"\n" +
+	"AbortOrder\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\x83\x03\n" +
+	"\fDrainOptions\x12\x16\n" +
+	"\x06cordon\x18\x01 \x01(\bR\x06cordon\x123\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x120\n" +
+	"\x14grace_period_seconds\x18\x03 \x01(\x05R\x12gracePeriodSeconds\x12,\n" +
+	"\x12ignore_daemon_sets\x18\x04 \x01(\bR\x10ignoreDaemonSets\x12*\n" +
+	"\x11delete_local_data\x18\x05 \x01(\bR\x0fdeleteLocalData\x12\x14\n" +
+	"\x05force\x18\x06 \x01(\bR\x05force\x12)\n" +
+	"\x10disable_eviction\x18\a \x01(\bR\x0fdisableEviction\x12Y\n" +
+	"\x1cskip_wait_for_delete_timeout\x18\b \x01(\v2\x19.google.protobuf.DurationR\x18skipWaitForDeleteTimeout\"\xb4\x04\n" +
 	"\x11OperationProgress\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x122\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1e.hybrid.agent.v1.OperationKindR\x04kind\x125\n" +
@@ -623,18 +1078,42 @@ const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
 	"\bended_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1f\n" +
 	"\vnode_digest\x18\n" +
 	" \x01(\tR\n" +
-	"nodeDigest*u\n" +
+	"nodeDigest\x12D\n" +
+	"\x10estimated_end_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x0eestimatedEndAt\x125\n" +
+	"\bforecast\x18\f \x01(\v2\x19.hybrid.agent.v1.ForecastR\bforecast\x12\x1c\n" +
+	"\tabortable\x18\r \x01(\bR\tabortable\"\xdc\x02\n" +
+	"\bForecast\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
+	"\areasons\x18\x02 \x03(\tR\areasons\x123\n" +
+	"\x05steps\x18\x03 \x03(\v2\x1d.hybrid.agent.v1.ForecastStepR\x05steps\x12\x1f\n" +
+	"\vfetch_bytes\x18\x04 \x01(\x04R\n" +
+	"fetchBytes\x12#\n" +
+	"\runknown_fetch\x18\x05 \x01(\bR\funknownFetch\x125\n" +
+	"\bduration\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bduration\x125\n" +
+	"\bdowntime\x18\a \x01(\v2\x19.google.protobuf.DurationR\bdowntime\x12\x18\n" +
+	"\arefusal\x18\b \x01(\tR\arefusal\x12\x1f\n" +
+	"\vnode_digest\x18\t \x01(\tR\n" +
+	"nodeDigest\"m\n" +
+	"\fForecastStep\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\x125\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration*\xe4\x01\n" +
 	"\rOperationKind\x12\x1e\n" +
 	"\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18OPERATION_KIND_PROVISION\x10\x01\x12&\n" +
-	"\"OPERATION_KIND_LIVE_NETWORK_SWITCH\x10\x02*\xc3\x01\n" +
+	"\"OPERATION_KIND_LIVE_NETWORK_SWITCH\x10\x02\x12\x19\n" +
+	"\x15OPERATION_KIND_REPAVE\x10\x03\x12\x1e\n" +
+	"\x1aOPERATION_KIND_RECONFIGURE\x10\x04\x12\x18\n" +
+	"\x14OPERATION_KIND_LEAVE\x10\x05\x12\x18\n" +
+	"\x14OPERATION_KIND_ABORT\x10\x06*\xe0\x01\n" +
 	"\x0eOperationState\x12\x1f\n" +
 	"\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17OPERATION_STATE_PENDING\x10\x01\x12\x1b\n" +
 	"\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1d\n" +
 	"\x19OPERATION_STATE_SUCCEEDED\x10\x03\x12\x1a\n" +
 	"\x16OPERATION_STATE_FAILED\x10\x04\x12\x1b\n" +
-	"\x17OPERATION_STATE_REFUSED\x10\x05B+Z)hybridagent/proto/hybrid/agent/v1;agentv1b\x06proto3"
+	"\x17OPERATION_STATE_REFUSED\x10\x05\x12\x1b\n" +
+	"\x17OPERATION_STATE_ABORTED\x10\x06B+Z)hybridagent/proto/hybrid/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_hybrid_agent_v1_operation_proto_rawDescOnce sync.Once
@@ -649,7 +1128,7 @@ func file_hybrid_agent_v1_operation_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_agent_v1_operation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hybrid_agent_v1_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_hybrid_agent_v1_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_hybrid_agent_v1_operation_proto_goTypes = []any{
 	(OperationKind)(0),            // 0: hybrid.agent.v1.OperationKind
 	(OperationState)(0),           // 1: hybrid.agent.v1.OperationState
@@ -657,27 +1136,41 @@ var file_hybrid_agent_v1_operation_proto_goTypes = []any{
 	(*Sequence)(nil),              // 3: hybrid.agent.v1.Sequence
 	(*Operation)(nil),             // 4: hybrid.agent.v1.Operation
 	(*NetworkSwitch)(nil),         // 5: hybrid.agent.v1.NetworkSwitch
-	(*OperationProgress)(nil),     // 6: hybrid.agent.v1.OperationProgress
-	(*NodeSpec)(nil),              // 7: hybrid.agent.v1.NodeSpec
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*AbortOrder)(nil),            // 6: hybrid.agent.v1.AbortOrder
+	(*DrainOptions)(nil),          // 7: hybrid.agent.v1.DrainOptions
+	(*OperationProgress)(nil),     // 8: hybrid.agent.v1.OperationProgress
+	(*Forecast)(nil),              // 9: hybrid.agent.v1.Forecast
+	(*ForecastStep)(nil),          // 10: hybrid.agent.v1.ForecastStep
+	(*NodeSpec)(nil),              // 11: hybrid.agent.v1.NodeSpec
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_hybrid_agent_v1_operation_proto_depIdxs = []int32{
 	0,  // 0: hybrid.agent.v1.Operation.kind:type_name -> hybrid.agent.v1.OperationKind
 	3,  // 1: hybrid.agent.v1.Operation.sequence:type_name -> hybrid.agent.v1.Sequence
-	7,  // 2: hybrid.agent.v1.Operation.node:type_name -> hybrid.agent.v1.NodeSpec
-	8,  // 3: hybrid.agent.v1.Operation.deadline:type_name -> google.protobuf.Duration
-	9,  // 4: hybrid.agent.v1.Operation.signed_at:type_name -> google.protobuf.Timestamp
+	11, // 2: hybrid.agent.v1.Operation.node:type_name -> hybrid.agent.v1.NodeSpec
+	12, // 3: hybrid.agent.v1.Operation.deadline:type_name -> google.protobuf.Duration
+	13, // 4: hybrid.agent.v1.Operation.signed_at:type_name -> google.protobuf.Timestamp
 	5,  // 5: hybrid.agent.v1.Operation.network_switch:type_name -> hybrid.agent.v1.NetworkSwitch
-	0,  // 6: hybrid.agent.v1.OperationProgress.kind:type_name -> hybrid.agent.v1.OperationKind
-	1,  // 7: hybrid.agent.v1.OperationProgress.state:type_name -> hybrid.agent.v1.OperationState
-	9,  // 8: hybrid.agent.v1.OperationProgress.started_at:type_name -> google.protobuf.Timestamp
-	9,  // 9: hybrid.agent.v1.OperationProgress.ended_at:type_name -> google.protobuf.Timestamp
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	7,  // 6: hybrid.agent.v1.Operation.drain:type_name -> hybrid.agent.v1.DrainOptions
+	6,  // 7: hybrid.agent.v1.Operation.abort:type_name -> hybrid.agent.v1.AbortOrder
+	12, // 8: hybrid.agent.v1.DrainOptions.timeout:type_name -> google.protobuf.Duration
+	12, // 9: hybrid.agent.v1.DrainOptions.skip_wait_for_delete_timeout:type_name -> google.protobuf.Duration
+	0,  // 10: hybrid.agent.v1.OperationProgress.kind:type_name -> hybrid.agent.v1.OperationKind
+	1,  // 11: hybrid.agent.v1.OperationProgress.state:type_name -> hybrid.agent.v1.OperationState
+	13, // 12: hybrid.agent.v1.OperationProgress.started_at:type_name -> google.protobuf.Timestamp
+	13, // 13: hybrid.agent.v1.OperationProgress.ended_at:type_name -> google.protobuf.Timestamp
+	13, // 14: hybrid.agent.v1.OperationProgress.estimated_end_at:type_name -> google.protobuf.Timestamp
+	9,  // 15: hybrid.agent.v1.OperationProgress.forecast:type_name -> hybrid.agent.v1.Forecast
+	10, // 16: hybrid.agent.v1.Forecast.steps:type_name -> hybrid.agent.v1.ForecastStep
+	12, // 17: hybrid.agent.v1.Forecast.duration:type_name -> google.protobuf.Duration
+	12, // 18: hybrid.agent.v1.Forecast.downtime:type_name -> google.protobuf.Duration
+	12, // 19: hybrid.agent.v1.ForecastStep.duration:type_name -> google.protobuf.Duration
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_operation_proto_init() }
@@ -692,7 +1185,7 @@ func file_hybrid_agent_v1_operation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_agent_v1_operation_proto_rawDesc), len(file_hybrid_agent_v1_operation_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -24,6 +24,190 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// WatchOperationRequest names an operation.
+type WatchOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's ID; empty: the one that runs, or ran last. At most 64 bytes.
+	OperationId   string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchOperationRequest) Reset() {
+	*x = WatchOperationRequest{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchOperationRequest) ProtoMessage() {}
+
+func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchOperationRequest.ProtoReflect.Descriptor instead.
+func (*WatchOperationRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *WatchOperationRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// WatchOperationResponse is a snapshot.
+type WatchOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the operation stands.
+	Operation     *v1.OperationProgress `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchOperationResponse) Reset() {
+	*x = WatchOperationResponse{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchOperationResponse) ProtoMessage() {}
+
+func (x *WatchOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchOperationResponse.ProtoReflect.Descriptor instead.
+func (*WatchOperationResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WatchOperationResponse) GetOperation() *v1.OperationProgress {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// PlanOperationRequest asks for a forecast.
+type PlanOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// repave, which is also what 0 means, reconfigure, provision or leave.
+	Kind          v1.OperationKind `protobuf:"varint,1,opt,name=kind,proto3,enum=hybrid.agent.v1.OperationKind" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanOperationRequest) Reset() {
+	*x = PlanOperationRequest{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanOperationRequest) ProtoMessage() {}
+
+func (x *PlanOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanOperationRequest.ProtoReflect.Descriptor instead.
+func (*PlanOperationRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PlanOperationRequest) GetKind() v1.OperationKind {
+	if x != nil {
+		return x.Kind
+	}
+	return v1.OperationKind(0)
+}
+
+// PlanOperationResponse is the forecast.
+type PlanOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What would be done.
+	Forecast      *v1.Forecast `protobuf:"bytes,1,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanOperationResponse) Reset() {
+	*x = PlanOperationResponse{}
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanOperationResponse) ProtoMessage() {}
+
+func (x *PlanOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanOperationResponse.ProtoReflect.Descriptor instead.
+func (*PlanOperationResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PlanOperationResponse) GetForecast() *v1.Forecast {
+	if x != nil {
+		return x.Forecast
+	}
+	return nil
+}
+
 // ConfirmNetworkRequest confirms the trial under way.
 type ConfirmNetworkRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -33,7 +217,7 @@ type ConfirmNetworkRequest struct {
 
 func (x *ConfirmNetworkRequest) Reset() {
 	*x = ConfirmNetworkRequest{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[0]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -45,7 +229,7 @@ func (x *ConfirmNetworkRequest) String() string {
 func (*ConfirmNetworkRequest) ProtoMessage() {}
 
 func (x *ConfirmNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[0]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -58,7 +242,7 @@ func (x *ConfirmNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{0}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{4}
 }
 
 // ConfirmNetworkResponse says what is confirmed.
@@ -72,7 +256,7 @@ type ConfirmNetworkResponse struct {
 
 func (x *ConfirmNetworkResponse) Reset() {
 	*x = ConfirmNetworkResponse{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[1]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -84,7 +268,7 @@ func (x *ConfirmNetworkResponse) String() string {
 func (*ConfirmNetworkResponse) ProtoMessage() {}
 
 func (x *ConfirmNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[1]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -97,7 +281,7 @@ func (x *ConfirmNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmNetworkResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{1}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ConfirmNetworkResponse) GetNetwork() *NetworkState {
@@ -116,7 +300,7 @@ type RollbackNetworkRequest struct {
 
 func (x *RollbackNetworkRequest) Reset() {
 	*x = RollbackNetworkRequest{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[2]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -128,7 +312,7 @@ func (x *RollbackNetworkRequest) String() string {
 func (*RollbackNetworkRequest) ProtoMessage() {}
 
 func (x *RollbackNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[2]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -141,7 +325,7 @@ func (x *RollbackNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackNetworkRequest.ProtoReflect.Descriptor instead.
 func (*RollbackNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{2}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{6}
 }
 
 // RollbackNetworkResponse says what is in force again.
@@ -155,7 +339,7 @@ type RollbackNetworkResponse struct {
 
 func (x *RollbackNetworkResponse) Reset() {
 	*x = RollbackNetworkResponse{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[3]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -167,7 +351,7 @@ func (x *RollbackNetworkResponse) String() string {
 func (*RollbackNetworkResponse) ProtoMessage() {}
 
 func (x *RollbackNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[3]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -180,7 +364,7 @@ func (x *RollbackNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackNetworkResponse.ProtoReflect.Descriptor instead.
 func (*RollbackNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{3}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RollbackNetworkResponse) GetNetwork() *NetworkState {
@@ -199,7 +383,7 @@ type RetryNetworkRequest struct {
 
 func (x *RetryNetworkRequest) Reset() {
 	*x = RetryNetworkRequest{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[4]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +395,7 @@ func (x *RetryNetworkRequest) String() string {
 func (*RetryNetworkRequest) ProtoMessage() {}
 
 func (x *RetryNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[4]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +408,7 @@ func (x *RetryNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNetworkRequest.ProtoReflect.Descriptor instead.
 func (*RetryNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{4}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{8}
 }
 
 // RetryNetworkResponse says what is tried.
@@ -238,7 +422,7 @@ type RetryNetworkResponse struct {
 
 func (x *RetryNetworkResponse) Reset() {
 	*x = RetryNetworkResponse{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[5]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +434,7 @@ func (x *RetryNetworkResponse) String() string {
 func (*RetryNetworkResponse) ProtoMessage() {}
 
 func (x *RetryNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[5]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +447,7 @@ func (x *RetryNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNetworkResponse.ProtoReflect.Descriptor instead.
 func (*RetryNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{5}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RetryNetworkResponse) GetNetwork() *NetworkState {
@@ -282,7 +466,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[6]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +478,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[6]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +491,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{6}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{10}
 }
 
 // GetStatusResponse is the agent's state.
@@ -321,7 +505,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[7]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -333,7 +517,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[7]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -346,7 +530,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{7}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetStatusResponse) GetStatus() *Status {
@@ -391,14 +575,17 @@ type Status struct {
 	// The node.
 	Node *NodeSummary `protobuf:"bytes,14,opt,name=node,proto3" json:"node,omitempty"`
 	// What the path stage found.
-	PathSummary   *PathSummary `protobuf:"bytes,15,opt,name=path_summary,json=pathSummary,proto3" json:"path_summary,omitempty"`
+	PathSummary *PathSummary `protobuf:"bytes,15,opt,name=path_summary,json=pathSummary,proto3" json:"path_summary,omitempty"`
+	// What a repave to the assignment's node part would do; unset where none is
+	// required.
+	Forecast      *v1.Forecast `protobuf:"bytes,16,opt,name=forecast,proto3" json:"forecast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[8]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +597,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[8]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +610,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{8}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Status) GetHostId() string {
@@ -531,6 +718,13 @@ func (x *Status) GetPathSummary() *PathSummary {
 	return nil
 }
 
+func (x *Status) GetForecast() *v1.Forecast {
+	if x != nil {
+		return x.Forecast
+	}
+	return nil
+}
+
 // PathSummary is the verdict on the way to the VPC.
 type PathSummary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -557,7 +751,7 @@ type PathSummary struct {
 
 func (x *PathSummary) Reset() {
 	*x = PathSummary{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[9]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +763,7 @@ func (x *PathSummary) String() string {
 func (*PathSummary) ProtoMessage() {}
 
 func (x *PathSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[9]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +776,7 @@ func (x *PathSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathSummary.ProtoReflect.Descriptor instead.
 func (*PathSummary) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{9}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PathSummary) GetVerdict() string {
@@ -655,7 +849,7 @@ type PlaneConnection struct {
 
 func (x *PlaneConnection) Reset() {
 	*x = PlaneConnection{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[10]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +861,7 @@ func (x *PlaneConnection) String() string {
 func (*PlaneConnection) ProtoMessage() {}
 
 func (x *PlaneConnection) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[10]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +874,7 @@ func (x *PlaneConnection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaneConnection.ProtoReflect.Descriptor instead.
 func (*PlaneConnection) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{10}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PlaneConnection) GetAddress() string {
@@ -750,7 +944,7 @@ type AssignmentState struct {
 
 func (x *AssignmentState) Reset() {
 	*x = AssignmentState{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[11]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +956,7 @@ func (x *AssignmentState) String() string {
 func (*AssignmentState) ProtoMessage() {}
 
 func (x *AssignmentState) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[11]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +969,7 @@ func (x *AssignmentState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignmentState.ProtoReflect.Descriptor instead.
 func (*AssignmentState) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{11}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AssignmentState) GetGeneration() uint64 {
@@ -873,7 +1067,7 @@ type NetworkState struct {
 
 func (x *NetworkState) Reset() {
 	*x = NetworkState{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[12]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +1079,7 @@ func (x *NetworkState) String() string {
 func (*NetworkState) ProtoMessage() {}
 
 func (x *NetworkState) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[12]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +1092,7 @@ func (x *NetworkState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkState.ProtoReflect.Descriptor instead.
 func (*NetworkState) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{12}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NetworkState) GetNic() string {
@@ -1020,7 +1214,7 @@ type VPNServer struct {
 
 func (x *VPNServer) Reset() {
 	*x = VPNServer{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[13]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1226,7 @@ func (x *VPNServer) String() string {
 func (*VPNServer) ProtoMessage() {}
 
 func (x *VPNServer) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[13]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1239,7 @@ func (x *VPNServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VPNServer.ProtoReflect.Descriptor instead.
 func (*VPNServer) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{13}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *VPNServer) GetAddress() string {
@@ -1110,7 +1304,7 @@ type NetworkTrial struct {
 
 func (x *NetworkTrial) Reset() {
 	*x = NetworkTrial{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[14]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1316,7 @@ func (x *NetworkTrial) String() string {
 func (*NetworkTrial) ProtoMessage() {}
 
 func (x *NetworkTrial) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[14]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1329,7 @@ func (x *NetworkTrial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkTrial.ProtoReflect.Descriptor instead.
 func (*NetworkTrial) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{14}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NetworkTrial) GetOrigin() string {
@@ -1194,7 +1388,7 @@ type PathTarget struct {
 
 func (x *PathTarget) Reset() {
 	*x = PathTarget{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[15]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1400,7 @@ func (x *PathTarget) String() string {
 func (*PathTarget) ProtoMessage() {}
 
 func (x *PathTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[15]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1413,7 @@ func (x *PathTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathTarget.ProtoReflect.Descriptor instead.
 func (*PathTarget) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{15}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PathTarget) GetTarget() string {
@@ -1287,7 +1481,7 @@ type TimeServer struct {
 
 func (x *TimeServer) Reset() {
 	*x = TimeServer{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[16]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1493,7 @@ func (x *TimeServer) String() string {
 func (*TimeServer) ProtoMessage() {}
 
 func (x *TimeServer) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[16]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1506,7 @@ func (x *TimeServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeServer.ProtoReflect.Descriptor instead.
 func (*TimeServer) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{16}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TimeServer) GetServer() string {
@@ -1380,13 +1574,22 @@ type NodeSummary struct {
 	// Kubernetes version last applied; empty: never provisioned. At most 32
 	// bytes.
 	AppliedKubernetesVersion string `protobuf:"bytes,6,opt,name=applied_kubernetes_version,json=appliedKubernetesVersion,proto3" json:"applied_kubernetes_version,omitempty"`
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
+	// Units that the node needs and how they are, for example "kubelet.service
+	// active (running)". At most 8 of 128 bytes each.
+	Units []string `protobuf:"bytes,7,rep,name=units,proto3" json:"units,omitempty"`
+	// As NodeState.serving_certificate. At most 32 bytes.
+	ServingCertificate string `protobuf:"bytes,8,opt,name=serving_certificate,json=servingCertificate,proto3" json:"serving_certificate,omitempty"`
+	// Whether the Node is cordoned.
+	Unschedulable bool `protobuf:"varint,9,opt,name=unschedulable,proto3" json:"unschedulable,omitempty"`
+	// When the node certificate is renewed.
+	CertificateRenewalAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=certificate_renewal_at,json=certificateRenewalAt,proto3" json:"certificate_renewal_at,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *NodeSummary) Reset() {
 	*x = NodeSummary{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[17]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1601,7 @@ func (x *NodeSummary) String() string {
 func (*NodeSummary) ProtoMessage() {}
 
 func (x *NodeSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[17]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1614,7 @@ func (x *NodeSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSummary.ProtoReflect.Descriptor instead.
 func (*NodeSummary) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{17}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NodeSummary) GetName() string {
@@ -1456,6 +1659,34 @@ func (x *NodeSummary) GetAppliedKubernetesVersion() string {
 	return ""
 }
 
+func (x *NodeSummary) GetUnits() []string {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *NodeSummary) GetServingCertificate() string {
+	if x != nil {
+		return x.ServingCertificate
+	}
+	return ""
+}
+
+func (x *NodeSummary) GetUnschedulable() bool {
+	if x != nil {
+		return x.Unschedulable
+	}
+	return false
+}
+
+func (x *NodeSummary) GetCertificateRenewalAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateRenewalAt
+	}
+	return nil
+}
+
 // ListNICsRequest asks for the network interfaces.
 type ListNICsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1465,7 +1696,7 @@ type ListNICsRequest struct {
 
 func (x *ListNICsRequest) Reset() {
 	*x = ListNICsRequest{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[18]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1708,7 @@ func (x *ListNICsRequest) String() string {
 func (*ListNICsRequest) ProtoMessage() {}
 
 func (x *ListNICsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[18]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1721,7 @@ func (x *ListNICsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNICsRequest.ProtoReflect.Descriptor instead.
 func (*ListNICsRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{18}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{22}
 }
 
 // ListNICsResponse holds every network interface.
@@ -1504,7 +1735,7 @@ type ListNICsResponse struct {
 
 func (x *ListNICsResponse) Reset() {
 	*x = ListNICsResponse{}
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[19]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1747,7 @@ func (x *ListNICsResponse) String() string {
 func (*ListNICsResponse) ProtoMessage() {}
 
 func (x *ListNICsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_local_v1_local_proto_msgTypes[19]
+	mi := &file_hybrid_local_v1_local_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1760,7 @@ func (x *ListNICsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNICsResponse.ProtoReflect.Descriptor instead.
 func (*ListNICsResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{19}
+	return file_hybrid_local_v1_local_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListNICsResponse) GetNics() []*v1.NIC {
@@ -1543,7 +1774,15 @@ var File_hybrid_local_v1_local_proto protoreflect.FileDescriptor
 
 const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhybrid/local/v1/local.proto\x12\x0fhybrid.local.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhybrid/agent/v1/agent.proto\x1a\x1fhybrid/agent/v1/condition.proto\x1a\x1fhybrid/agent/v1/operation.proto\"\x17\n" +
+	"\x1bhybrid/local/v1/local.proto\x12\x0fhybrid.local.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhybrid/agent/v1/agent.proto\x1a\x1fhybrid/agent/v1/condition.proto\x1a\x1fhybrid/agent/v1/operation.proto\":\n" +
+	"\x15WatchOperationRequest\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"Z\n" +
+	"\x16WatchOperationResponse\x12@\n" +
+	"\toperation\x18\x01 \x01(\v2\".hybrid.agent.v1.OperationProgressR\toperation\"J\n" +
+	"\x14PlanOperationRequest\x122\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1e.hybrid.agent.v1.OperationKindR\x04kind\"N\n" +
+	"\x15PlanOperationResponse\x125\n" +
+	"\bforecast\x18\x01 \x01(\v2\x19.hybrid.agent.v1.ForecastR\bforecast\"\x17\n" +
 	"\x15ConfirmNetworkRequest\"Q\n" +
 	"\x16ConfirmNetworkResponse\x127\n" +
 	"\anetwork\x18\x01 \x01(\v2\x1d.hybrid.local.v1.NetworkStateR\anetwork\"\x18\n" +
@@ -1555,7 +1794,7 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\anetwork\x18\x01 \x01(\v2\x1d.hybrid.local.v1.NetworkStateR\anetwork\"\x12\n" +
 	"\x10GetStatusRequest\"D\n" +
 	"\x11GetStatusResponse\x12/\n" +
-	"\x06status\x18\x01 \x01(\v2\x17.hybrid.local.v1.StatusR\x06status\"\x87\x06\n" +
+	"\x06status\x18\x01 \x01(\v2\x17.hybrid.local.v1.StatusR\x06status\"\xbe\x06\n" +
 	"\x06Status\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12$\n" +
 	"\x0ehost_id_source\x18\x02 \x01(\tR\fhostIdSource\x12\x18\n" +
@@ -1577,7 +1816,8 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\toperation\x18\f \x01(\v2\".hybrid.agent.v1.OperationProgressR\toperation\x12\x16\n" +
 	"\x06runner\x18\r \x01(\tR\x06runner\x120\n" +
 	"\x04node\x18\x0e \x01(\v2\x1c.hybrid.local.v1.NodeSummaryR\x04node\x12?\n" +
-	"\fpath_summary\x18\x0f \x01(\v2\x1c.hybrid.local.v1.PathSummaryR\vpathSummary\"\xeb\x01\n" +
+	"\fpath_summary\x18\x0f \x01(\v2\x1c.hybrid.local.v1.PathSummaryR\vpathSummary\x125\n" +
+	"\bforecast\x18\x10 \x01(\v2\x19.hybrid.agent.v1.ForecastR\bforecast\"\xeb\x01\n" +
 	"\vPathSummary\x12\x18\n" +
 	"\averdict\x18\x01 \x01(\tR\averdict\x12\x18\n" +
 	"\asegment\x18\x02 \x01(\tR\asegment\x12\x18\n" +
@@ -1656,7 +1896,7 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\x03rtt\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03rtt\x12\x18\n" +
 	"\astratum\x18\x05 \x01(\rR\astratum\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12 \n" +
-	"\vfalseticker\x18\a \x01(\bR\vfalseticker\"\x91\x02\n" +
+	"\vfalseticker\x18\a \x01(\bR\vfalseticker\"\xd0\x03\n" +
 	"\vNodeSummary\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\x12'\n" +
@@ -1664,16 +1904,23 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\vinternal_ip\x18\x04 \x01(\tR\n" +
 	"internalIp\x12P\n" +
 	"\x16certificate_expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateExpiresAt\x12<\n" +
-	"\x1aapplied_kubernetes_version\x18\x06 \x01(\tR\x18appliedKubernetesVersion\"\x11\n" +
+	"\x1aapplied_kubernetes_version\x18\x06 \x01(\tR\x18appliedKubernetesVersion\x12\x14\n" +
+	"\x05units\x18\a \x03(\tR\x05units\x12/\n" +
+	"\x13serving_certificate\x18\b \x01(\tR\x12servingCertificate\x12$\n" +
+	"\runschedulable\x18\t \x01(\bR\runschedulable\x12P\n" +
+	"\x16certificate_renewal_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateRenewalAt\"\x11\n" +
 	"\x0fListNICsRequest\"<\n" +
 	"\x10ListNICsResponse\x12(\n" +
-	"\x04nics\x18\x01 \x03(\v2\x14.hybrid.agent.v1.NICR\x04nics2\xd9\x03\n" +
+	"\x04nics\x18\x01 \x03(\v2\x14.hybrid.agent.v1.NICR\x04nics2\x9e\x05\n" +
 	"\fLocalService\x12R\n" +
 	"\tGetStatus\x12!.hybrid.local.v1.GetStatusRequest\x1a\".hybrid.local.v1.GetStatusResponse\x12O\n" +
 	"\bListNICs\x12 .hybrid.local.v1.ListNICsRequest\x1a!.hybrid.local.v1.ListNICsResponse\x12a\n" +
 	"\x0eConfirmNetwork\x12&.hybrid.local.v1.ConfirmNetworkRequest\x1a'.hybrid.local.v1.ConfirmNetworkResponse\x12d\n" +
 	"\x0fRollbackNetwork\x12'.hybrid.local.v1.RollbackNetworkRequest\x1a(.hybrid.local.v1.RollbackNetworkResponse\x12[\n" +
-	"\fRetryNetwork\x12$.hybrid.local.v1.RetryNetworkRequest\x1a%.hybrid.local.v1.RetryNetworkResponseB+Z)hybridagent/proto/hybrid/local/v1;localv1b\x06proto3"
+	"\fRetryNetwork\x12$.hybrid.local.v1.RetryNetworkRequest\x1a%.hybrid.local.v1.RetryNetworkResponse\x12c\n" +
+	"\x0eWatchOperation\x12&.hybrid.local.v1.WatchOperationRequest\x1a'.hybrid.local.v1.WatchOperationResponse0\x01\x12^\n" +
+	"\rPlanOperation\x12%.hybrid.local.v1.PlanOperationRequest\x1a&.hybrid.local.v1.PlanOperationResponseB+Z)hybridagent/proto/hybrid/local/v1;localv1b\x06proto3"
 
 var (
 	file_hybrid_local_v1_local_proto_rawDescOnce sync.Once
@@ -1687,86 +1934,101 @@ func file_hybrid_local_v1_local_proto_rawDescGZIP() []byte {
 	return file_hybrid_local_v1_local_proto_rawDescData
 }
 
-var file_hybrid_local_v1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_hybrid_local_v1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_hybrid_local_v1_local_proto_goTypes = []any{
-	(*ConfirmNetworkRequest)(nil),   // 0: hybrid.local.v1.ConfirmNetworkRequest
-	(*ConfirmNetworkResponse)(nil),  // 1: hybrid.local.v1.ConfirmNetworkResponse
-	(*RollbackNetworkRequest)(nil),  // 2: hybrid.local.v1.RollbackNetworkRequest
-	(*RollbackNetworkResponse)(nil), // 3: hybrid.local.v1.RollbackNetworkResponse
-	(*RetryNetworkRequest)(nil),     // 4: hybrid.local.v1.RetryNetworkRequest
-	(*RetryNetworkResponse)(nil),    // 5: hybrid.local.v1.RetryNetworkResponse
-	(*GetStatusRequest)(nil),        // 6: hybrid.local.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 7: hybrid.local.v1.GetStatusResponse
-	(*Status)(nil),                  // 8: hybrid.local.v1.Status
-	(*PathSummary)(nil),             // 9: hybrid.local.v1.PathSummary
-	(*PlaneConnection)(nil),         // 10: hybrid.local.v1.PlaneConnection
-	(*AssignmentState)(nil),         // 11: hybrid.local.v1.AssignmentState
-	(*NetworkState)(nil),            // 12: hybrid.local.v1.NetworkState
-	(*VPNServer)(nil),               // 13: hybrid.local.v1.VPNServer
-	(*NetworkTrial)(nil),            // 14: hybrid.local.v1.NetworkTrial
-	(*PathTarget)(nil),              // 15: hybrid.local.v1.PathTarget
-	(*TimeServer)(nil),              // 16: hybrid.local.v1.TimeServer
-	(*NodeSummary)(nil),             // 17: hybrid.local.v1.NodeSummary
-	(*ListNICsRequest)(nil),         // 18: hybrid.local.v1.ListNICsRequest
-	(*ListNICsResponse)(nil),        // 19: hybrid.local.v1.ListNICsResponse
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 21: google.protobuf.Duration
-	(*v1.Condition)(nil),            // 22: hybrid.agent.v1.Condition
-	(*v1.OperationProgress)(nil),    // 23: hybrid.agent.v1.OperationProgress
-	(*v1.FieldRefusal)(nil),         // 24: hybrid.agent.v1.FieldRefusal
-	(*v1.NIC)(nil),                  // 25: hybrid.agent.v1.NIC
+	(*WatchOperationRequest)(nil),   // 0: hybrid.local.v1.WatchOperationRequest
+	(*WatchOperationResponse)(nil),  // 1: hybrid.local.v1.WatchOperationResponse
+	(*PlanOperationRequest)(nil),    // 2: hybrid.local.v1.PlanOperationRequest
+	(*PlanOperationResponse)(nil),   // 3: hybrid.local.v1.PlanOperationResponse
+	(*ConfirmNetworkRequest)(nil),   // 4: hybrid.local.v1.ConfirmNetworkRequest
+	(*ConfirmNetworkResponse)(nil),  // 5: hybrid.local.v1.ConfirmNetworkResponse
+	(*RollbackNetworkRequest)(nil),  // 6: hybrid.local.v1.RollbackNetworkRequest
+	(*RollbackNetworkResponse)(nil), // 7: hybrid.local.v1.RollbackNetworkResponse
+	(*RetryNetworkRequest)(nil),     // 8: hybrid.local.v1.RetryNetworkRequest
+	(*RetryNetworkResponse)(nil),    // 9: hybrid.local.v1.RetryNetworkResponse
+	(*GetStatusRequest)(nil),        // 10: hybrid.local.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 11: hybrid.local.v1.GetStatusResponse
+	(*Status)(nil),                  // 12: hybrid.local.v1.Status
+	(*PathSummary)(nil),             // 13: hybrid.local.v1.PathSummary
+	(*PlaneConnection)(nil),         // 14: hybrid.local.v1.PlaneConnection
+	(*AssignmentState)(nil),         // 15: hybrid.local.v1.AssignmentState
+	(*NetworkState)(nil),            // 16: hybrid.local.v1.NetworkState
+	(*VPNServer)(nil),               // 17: hybrid.local.v1.VPNServer
+	(*NetworkTrial)(nil),            // 18: hybrid.local.v1.NetworkTrial
+	(*PathTarget)(nil),              // 19: hybrid.local.v1.PathTarget
+	(*TimeServer)(nil),              // 20: hybrid.local.v1.TimeServer
+	(*NodeSummary)(nil),             // 21: hybrid.local.v1.NodeSummary
+	(*ListNICsRequest)(nil),         // 22: hybrid.local.v1.ListNICsRequest
+	(*ListNICsResponse)(nil),        // 23: hybrid.local.v1.ListNICsResponse
+	(*v1.OperationProgress)(nil),    // 24: hybrid.agent.v1.OperationProgress
+	(v1.OperationKind)(0),           // 25: hybrid.agent.v1.OperationKind
+	(*v1.Forecast)(nil),             // 26: hybrid.agent.v1.Forecast
+	(*timestamppb.Timestamp)(nil),   // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 28: google.protobuf.Duration
+	(*v1.Condition)(nil),            // 29: hybrid.agent.v1.Condition
+	(*v1.FieldRefusal)(nil),         // 30: hybrid.agent.v1.FieldRefusal
+	(*v1.NIC)(nil),                  // 31: hybrid.agent.v1.NIC
 }
 var file_hybrid_local_v1_local_proto_depIdxs = []int32{
-	12, // 0: hybrid.local.v1.ConfirmNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
-	12, // 1: hybrid.local.v1.RollbackNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
-	12, // 2: hybrid.local.v1.RetryNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
-	8,  // 3: hybrid.local.v1.GetStatusResponse.status:type_name -> hybrid.local.v1.Status
-	20, // 4: hybrid.local.v1.Status.started_at:type_name -> google.protobuf.Timestamp
-	10, // 5: hybrid.local.v1.Status.plane:type_name -> hybrid.local.v1.PlaneConnection
-	11, // 6: hybrid.local.v1.Status.assignment:type_name -> hybrid.local.v1.AssignmentState
-	12, // 7: hybrid.local.v1.Status.network:type_name -> hybrid.local.v1.NetworkState
-	15, // 8: hybrid.local.v1.Status.path:type_name -> hybrid.local.v1.PathTarget
-	16, // 9: hybrid.local.v1.Status.time_servers:type_name -> hybrid.local.v1.TimeServer
-	21, // 10: hybrid.local.v1.Status.clock_offset:type_name -> google.protobuf.Duration
-	22, // 11: hybrid.local.v1.Status.conditions:type_name -> hybrid.agent.v1.Condition
-	23, // 12: hybrid.local.v1.Status.operation:type_name -> hybrid.agent.v1.OperationProgress
-	17, // 13: hybrid.local.v1.Status.node:type_name -> hybrid.local.v1.NodeSummary
-	9,  // 14: hybrid.local.v1.Status.path_summary:type_name -> hybrid.local.v1.PathSummary
-	20, // 15: hybrid.local.v1.PathSummary.since:type_name -> google.protobuf.Timestamp
-	20, // 16: hybrid.local.v1.PlaneConnection.since:type_name -> google.protobuf.Timestamp
-	20, // 17: hybrid.local.v1.PlaneConnection.next_attempt_at:type_name -> google.protobuf.Timestamp
-	20, // 18: hybrid.local.v1.PlaneConnection.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	24, // 19: hybrid.local.v1.AssignmentState.refusals:type_name -> hybrid.agent.v1.FieldRefusal
-	20, // 20: hybrid.local.v1.NetworkState.last_repair_at:type_name -> google.protobuf.Timestamp
-	21, // 21: hybrid.local.v1.NetworkState.last_repair_took:type_name -> google.protobuf.Duration
-	13, // 22: hybrid.local.v1.NetworkState.vpn_servers:type_name -> hybrid.local.v1.VPNServer
-	14, // 23: hybrid.local.v1.NetworkState.trial:type_name -> hybrid.local.v1.NetworkTrial
-	14, // 24: hybrid.local.v1.NetworkState.rolled_back:type_name -> hybrid.local.v1.NetworkTrial
-	21, // 25: hybrid.local.v1.VPNServer.rtt:type_name -> google.protobuf.Duration
-	20, // 26: hybrid.local.v1.VPNServer.since:type_name -> google.protobuf.Timestamp
-	20, // 27: hybrid.local.v1.NetworkTrial.began_at:type_name -> google.protobuf.Timestamp
-	20, // 28: hybrid.local.v1.NetworkTrial.deadline:type_name -> google.protobuf.Timestamp
-	21, // 29: hybrid.local.v1.PathTarget.rtt:type_name -> google.protobuf.Duration
-	20, // 30: hybrid.local.v1.PathTarget.at:type_name -> google.protobuf.Timestamp
-	21, // 31: hybrid.local.v1.TimeServer.offset:type_name -> google.protobuf.Duration
-	21, // 32: hybrid.local.v1.TimeServer.rtt:type_name -> google.protobuf.Duration
-	20, // 33: hybrid.local.v1.NodeSummary.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	25, // 34: hybrid.local.v1.ListNICsResponse.nics:type_name -> hybrid.agent.v1.NIC
-	6,  // 35: hybrid.local.v1.LocalService.GetStatus:input_type -> hybrid.local.v1.GetStatusRequest
-	18, // 36: hybrid.local.v1.LocalService.ListNICs:input_type -> hybrid.local.v1.ListNICsRequest
-	0,  // 37: hybrid.local.v1.LocalService.ConfirmNetwork:input_type -> hybrid.local.v1.ConfirmNetworkRequest
-	2,  // 38: hybrid.local.v1.LocalService.RollbackNetwork:input_type -> hybrid.local.v1.RollbackNetworkRequest
-	4,  // 39: hybrid.local.v1.LocalService.RetryNetwork:input_type -> hybrid.local.v1.RetryNetworkRequest
-	7,  // 40: hybrid.local.v1.LocalService.GetStatus:output_type -> hybrid.local.v1.GetStatusResponse
-	19, // 41: hybrid.local.v1.LocalService.ListNICs:output_type -> hybrid.local.v1.ListNICsResponse
-	1,  // 42: hybrid.local.v1.LocalService.ConfirmNetwork:output_type -> hybrid.local.v1.ConfirmNetworkResponse
-	3,  // 43: hybrid.local.v1.LocalService.RollbackNetwork:output_type -> hybrid.local.v1.RollbackNetworkResponse
-	5,  // 44: hybrid.local.v1.LocalService.RetryNetwork:output_type -> hybrid.local.v1.RetryNetworkResponse
-	40, // [40:45] is the sub-list for method output_type
-	35, // [35:40] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	24, // 0: hybrid.local.v1.WatchOperationResponse.operation:type_name -> hybrid.agent.v1.OperationProgress
+	25, // 1: hybrid.local.v1.PlanOperationRequest.kind:type_name -> hybrid.agent.v1.OperationKind
+	26, // 2: hybrid.local.v1.PlanOperationResponse.forecast:type_name -> hybrid.agent.v1.Forecast
+	16, // 3: hybrid.local.v1.ConfirmNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
+	16, // 4: hybrid.local.v1.RollbackNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
+	16, // 5: hybrid.local.v1.RetryNetworkResponse.network:type_name -> hybrid.local.v1.NetworkState
+	12, // 6: hybrid.local.v1.GetStatusResponse.status:type_name -> hybrid.local.v1.Status
+	27, // 7: hybrid.local.v1.Status.started_at:type_name -> google.protobuf.Timestamp
+	14, // 8: hybrid.local.v1.Status.plane:type_name -> hybrid.local.v1.PlaneConnection
+	15, // 9: hybrid.local.v1.Status.assignment:type_name -> hybrid.local.v1.AssignmentState
+	16, // 10: hybrid.local.v1.Status.network:type_name -> hybrid.local.v1.NetworkState
+	19, // 11: hybrid.local.v1.Status.path:type_name -> hybrid.local.v1.PathTarget
+	20, // 12: hybrid.local.v1.Status.time_servers:type_name -> hybrid.local.v1.TimeServer
+	28, // 13: hybrid.local.v1.Status.clock_offset:type_name -> google.protobuf.Duration
+	29, // 14: hybrid.local.v1.Status.conditions:type_name -> hybrid.agent.v1.Condition
+	24, // 15: hybrid.local.v1.Status.operation:type_name -> hybrid.agent.v1.OperationProgress
+	21, // 16: hybrid.local.v1.Status.node:type_name -> hybrid.local.v1.NodeSummary
+	13, // 17: hybrid.local.v1.Status.path_summary:type_name -> hybrid.local.v1.PathSummary
+	26, // 18: hybrid.local.v1.Status.forecast:type_name -> hybrid.agent.v1.Forecast
+	27, // 19: hybrid.local.v1.PathSummary.since:type_name -> google.protobuf.Timestamp
+	27, // 20: hybrid.local.v1.PlaneConnection.since:type_name -> google.protobuf.Timestamp
+	27, // 21: hybrid.local.v1.PlaneConnection.next_attempt_at:type_name -> google.protobuf.Timestamp
+	27, // 22: hybrid.local.v1.PlaneConnection.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	30, // 23: hybrid.local.v1.AssignmentState.refusals:type_name -> hybrid.agent.v1.FieldRefusal
+	27, // 24: hybrid.local.v1.NetworkState.last_repair_at:type_name -> google.protobuf.Timestamp
+	28, // 25: hybrid.local.v1.NetworkState.last_repair_took:type_name -> google.protobuf.Duration
+	17, // 26: hybrid.local.v1.NetworkState.vpn_servers:type_name -> hybrid.local.v1.VPNServer
+	18, // 27: hybrid.local.v1.NetworkState.trial:type_name -> hybrid.local.v1.NetworkTrial
+	18, // 28: hybrid.local.v1.NetworkState.rolled_back:type_name -> hybrid.local.v1.NetworkTrial
+	28, // 29: hybrid.local.v1.VPNServer.rtt:type_name -> google.protobuf.Duration
+	27, // 30: hybrid.local.v1.VPNServer.since:type_name -> google.protobuf.Timestamp
+	27, // 31: hybrid.local.v1.NetworkTrial.began_at:type_name -> google.protobuf.Timestamp
+	27, // 32: hybrid.local.v1.NetworkTrial.deadline:type_name -> google.protobuf.Timestamp
+	28, // 33: hybrid.local.v1.PathTarget.rtt:type_name -> google.protobuf.Duration
+	27, // 34: hybrid.local.v1.PathTarget.at:type_name -> google.protobuf.Timestamp
+	28, // 35: hybrid.local.v1.TimeServer.offset:type_name -> google.protobuf.Duration
+	28, // 36: hybrid.local.v1.TimeServer.rtt:type_name -> google.protobuf.Duration
+	27, // 37: hybrid.local.v1.NodeSummary.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	27, // 38: hybrid.local.v1.NodeSummary.certificate_renewal_at:type_name -> google.protobuf.Timestamp
+	31, // 39: hybrid.local.v1.ListNICsResponse.nics:type_name -> hybrid.agent.v1.NIC
+	10, // 40: hybrid.local.v1.LocalService.GetStatus:input_type -> hybrid.local.v1.GetStatusRequest
+	22, // 41: hybrid.local.v1.LocalService.ListNICs:input_type -> hybrid.local.v1.ListNICsRequest
+	4,  // 42: hybrid.local.v1.LocalService.ConfirmNetwork:input_type -> hybrid.local.v1.ConfirmNetworkRequest
+	6,  // 43: hybrid.local.v1.LocalService.RollbackNetwork:input_type -> hybrid.local.v1.RollbackNetworkRequest
+	8,  // 44: hybrid.local.v1.LocalService.RetryNetwork:input_type -> hybrid.local.v1.RetryNetworkRequest
+	0,  // 45: hybrid.local.v1.LocalService.WatchOperation:input_type -> hybrid.local.v1.WatchOperationRequest
+	2,  // 46: hybrid.local.v1.LocalService.PlanOperation:input_type -> hybrid.local.v1.PlanOperationRequest
+	11, // 47: hybrid.local.v1.LocalService.GetStatus:output_type -> hybrid.local.v1.GetStatusResponse
+	23, // 48: hybrid.local.v1.LocalService.ListNICs:output_type -> hybrid.local.v1.ListNICsResponse
+	5,  // 49: hybrid.local.v1.LocalService.ConfirmNetwork:output_type -> hybrid.local.v1.ConfirmNetworkResponse
+	7,  // 50: hybrid.local.v1.LocalService.RollbackNetwork:output_type -> hybrid.local.v1.RollbackNetworkResponse
+	9,  // 51: hybrid.local.v1.LocalService.RetryNetwork:output_type -> hybrid.local.v1.RetryNetworkResponse
+	1,  // 52: hybrid.local.v1.LocalService.WatchOperation:output_type -> hybrid.local.v1.WatchOperationResponse
+	3,  // 53: hybrid.local.v1.LocalService.PlanOperation:output_type -> hybrid.local.v1.PlanOperationResponse
+	47, // [47:54] is the sub-list for method output_type
+	40, // [40:47] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_local_v1_local_proto_init() }
@@ -1780,7 +2042,7 @@ func file_hybrid_local_v1_local_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_local_v1_local_proto_rawDesc), len(file_hybrid_local_v1_local_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,8 @@ const (
 	LocalService_ConfirmNetwork_FullMethodName  = "/hybrid.local.v1.LocalService/ConfirmNetwork"
 	LocalService_RollbackNetwork_FullMethodName = "/hybrid.local.v1.LocalService/RollbackNetwork"
 	LocalService_RetryNetwork_FullMethodName    = "/hybrid.local.v1.LocalService/RetryNetwork"
+	LocalService_WatchOperation_FullMethodName  = "/hybrid.local.v1.LocalService/WatchOperation"
+	LocalService_PlanOperation_FullMethodName   = "/hybrid.local.v1.LocalService/PlanOperation"
 )
 
 // LocalServiceClient is the client API for LocalService service.
@@ -47,6 +49,13 @@ type LocalServiceClient interface {
 	// RetryNetwork tries the assignment once more that was rolled back. Root only.
 	// FAILED_PRECONDITION: none was.
 	RetryNetwork(ctx context.Context, in *RetryNetworkRequest, opts ...grpc.CallOption) (*RetryNetworkResponse, error)
+	// WatchOperation sends the progress of an operation until it has ended. NOT_FOUND:
+	// there is no such operation on this host.
+	WatchOperation(ctx context.Context, in *WatchOperationRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOperationResponse], error)
+	// PlanOperation answers what a repave to what the plane wants would do now, or
+	// what leaving the cluster would. FAILED_PRECONDITION: there is nothing to
+	// compare, for example because the host is in no pool.
+	PlanOperation(ctx context.Context, in *PlanOperationRequest, opts ...grpc.CallOption) (*PlanOperationResponse, error)
 }
 
 type localServiceClient struct {
@@ -107,6 +116,35 @@ func (c *localServiceClient) RetryNetwork(ctx context.Context, in *RetryNetworkR
 	return out, nil
 }
 
+func (c *localServiceClient) WatchOperation(ctx context.Context, in *WatchOperationRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOperationResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &LocalService_ServiceDesc.Streams[0], LocalService_WatchOperation_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchOperationRequest, WatchOperationResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LocalService_WatchOperationClient = grpc.ServerStreamingClient[WatchOperationResponse]
+
+func (c *localServiceClient) PlanOperation(ctx context.Context, in *PlanOperationRequest, opts ...grpc.CallOption) (*PlanOperationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanOperationResponse)
+	err := c.cc.Invoke(ctx, LocalService_PlanOperation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LocalServiceServer is the server API for LocalService service.
 // All implementations must embed UnimplementedLocalServiceServer
 // for forward compatibility.
@@ -128,6 +166,13 @@ type LocalServiceServer interface {
 	// RetryNetwork tries the assignment once more that was rolled back. Root only.
 	// FAILED_PRECONDITION: none was.
 	RetryNetwork(context.Context, *RetryNetworkRequest) (*RetryNetworkResponse, error)
+	// WatchOperation sends the progress of an operation until it has ended. NOT_FOUND:
+	// there is no such operation on this host.
+	WatchOperation(*WatchOperationRequest, grpc.ServerStreamingServer[WatchOperationResponse]) error
+	// PlanOperation answers what a repave to what the plane wants would do now, or
+	// what leaving the cluster would. FAILED_PRECONDITION: there is nothing to
+	// compare, for example because the host is in no pool.
+	PlanOperation(context.Context, *PlanOperationRequest) (*PlanOperationResponse, error)
 	mustEmbedUnimplementedLocalServiceServer()
 }
 
@@ -152,6 +197,12 @@ func (UnimplementedLocalServiceServer) RollbackNetwork(context.Context, *Rollbac
 }
 func (UnimplementedLocalServiceServer) RetryNetwork(context.Context, *RetryNetworkRequest) (*RetryNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryNetwork not implemented")
+}
+func (UnimplementedLocalServiceServer) WatchOperation(*WatchOperationRequest, grpc.ServerStreamingServer[WatchOperationResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchOperation not implemented")
+}
+func (UnimplementedLocalServiceServer) PlanOperation(context.Context, *PlanOperationRequest) (*PlanOperationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanOperation not implemented")
 }
 func (UnimplementedLocalServiceServer) mustEmbedUnimplementedLocalServiceServer() {}
 func (UnimplementedLocalServiceServer) testEmbeddedByValue()                      {}
@@ -264,6 +315,35 @@ func _LocalService_RetryNetwork_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LocalService_WatchOperation_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchOperationRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(LocalServiceServer).WatchOperation(m, &grpc.GenericServerStream[WatchOperationRequest, WatchOperationResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LocalService_WatchOperationServer = grpc.ServerStreamingServer[WatchOperationResponse]
+
+func _LocalService_PlanOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanOperationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LocalServiceServer).PlanOperation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LocalService_PlanOperation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LocalServiceServer).PlanOperation(ctx, req.(*PlanOperationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LocalService_ServiceDesc is the grpc.ServiceDesc for LocalService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -291,7 +371,17 @@ var LocalService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "RetryNetwork",
 			Handler:    _LocalService_RetryNetwork_Handler,
 		},
+		{
+			MethodName: "PlanOperation",
+			Handler:    _LocalService_PlanOperation_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchOperation",
+			Handler:       _LocalService_WatchOperation_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "hybrid/local/v1/local.proto",
 }

@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	v1 "hybridagent/proto/hybrid/agent/v1"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -959,6 +960,401 @@ func (x *SwitchNetworkResponse) GetOperationId() string {
 	return ""
 }
 
+// RepaveRequest names what is to be repaved.
+type RepaveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the NodePool. At most 63 bytes.
+	Pool string `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	// Hosts of the pool; empty: all. At most 1,000 of 128 bytes each.
+	HostIds []string `protobuf:"bytes,2,rep,name=host_ids,json=hostIds,proto3" json:"host_ids,omitempty"`
+	// Also hosts on which nothing differs, and although the Kubernetes API does not
+	// answer them.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Answer what would be done, and do nothing.
+	DryRun        bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepaveRequest) Reset() {
+	*x = RepaveRequest{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepaveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepaveRequest) ProtoMessage() {}
+
+func (x *RepaveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepaveRequest.ProtoReflect.Descriptor instead.
+func (*RepaveRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RepaveRequest) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *RepaveRequest) GetHostIds() []string {
+	if x != nil {
+		return x.HostIds
+	}
+	return nil
+}
+
+func (x *RepaveRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *RepaveRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// RepaveResponse says what will be done, host by host.
+type RepaveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order in which the hosts are repaved; at most 1,000.
+	Hosts         []*RepaveHost `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepaveResponse) Reset() {
+	*x = RepaveResponse{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepaveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepaveResponse) ProtoMessage() {}
+
+func (x *RepaveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepaveResponse.ProtoReflect.Descriptor instead.
+func (*RepaveResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RepaveResponse) GetHosts() []*RepaveHost {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+// RepaveHost is one host of a repave.
+type RepaveHost struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The host. At most 128 bytes.
+	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// Whether it will be repaved.
+	Repave bool `protobuf:"varint,2,opt,name=repave,proto3" json:"repave,omitempty"`
+	// Why not, or what it waits for. At most 1,024 bytes.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What the host expects of it; unset where it has told nothing.
+	Forecast *v1.Forecast `protobuf:"bytes,4,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	// Fields that differ. At most 32 of 128 bytes each.
+	Fields        []string `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepaveHost) Reset() {
+	*x = RepaveHost{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepaveHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepaveHost) ProtoMessage() {}
+
+func (x *RepaveHost) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepaveHost.ProtoReflect.Descriptor instead.
+func (*RepaveHost) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RepaveHost) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *RepaveHost) GetRepave() bool {
+	if x != nil {
+		return x.Repave
+	}
+	return false
+}
+
+func (x *RepaveHost) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RepaveHost) GetForecast() *v1.Forecast {
+	if x != nil {
+		return x.Forecast
+	}
+	return nil
+}
+
+func (x *RepaveHost) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+// AbortOperationRequest names an operation.
+type AbortOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the EdgeHost. At most 128 bytes.
+	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// The operation's ID; empty: the one that is pending or runs. At most 64 bytes.
+	OperationId   string `protobuf:"bytes,2,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortOperationRequest) Reset() {
+	*x = AbortOperationRequest{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortOperationRequest) ProtoMessage() {}
+
+func (x *AbortOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortOperationRequest.ProtoReflect.Descriptor instead.
+func (*AbortOperationRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AbortOperationRequest) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *AbortOperationRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+// AbortOperationResponse says what was done.
+type AbortOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's ID. 26 bytes.
+	OperationId string `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	// It had not been sent, and will not be.
+	Withdrawn     bool `protobuf:"varint,2,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbortOperationResponse) Reset() {
+	*x = AbortOperationResponse{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbortOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbortOperationResponse) ProtoMessage() {}
+
+func (x *AbortOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbortOperationResponse.ProtoReflect.Descriptor instead.
+func (*AbortOperationResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AbortOperationResponse) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+func (x *AbortOperationResponse) GetWithdrawn() bool {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return false
+}
+
+// RetryNetworkRequest names a host.
+type RetryNetworkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the EdgeHost. At most 128 bytes.
+	HostId        string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryNetworkRequest) Reset() {
+	*x = RetryNetworkRequest{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryNetworkRequest) ProtoMessage() {}
+
+func (x *RetryNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryNetworkRequest.ProtoReflect.Descriptor instead.
+func (*RetryNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RetryNetworkRequest) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+// RetryNetworkResponse confirms that the host was asked.
+type RetryNetworkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryNetworkResponse) Reset() {
+	*x = RetryNetworkResponse{}
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryNetworkResponse) ProtoMessage() {}
+
+func (x *RetryNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryNetworkResponse.ProtoReflect.Descriptor instead.
+func (*RetryNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{24}
+}
+
 // GetOperationRequest names an operation.
 type GetOperationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -972,7 +1368,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[18]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1380,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[18]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1393,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{18}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetOperationRequest) GetHostId() string {
@@ -1025,7 +1421,7 @@ type GetOperationResponse struct {
 
 func (x *GetOperationResponse) Reset() {
 	*x = GetOperationResponse{}
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[19]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1433,7 @@ func (x *GetOperationResponse) String() string {
 func (*GetOperationResponse) ProtoMessage() {}
 
 func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[19]
+	mi := &file_hybrid_plane_v1_plane_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1446,7 @@ func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
 func (*GetOperationResponse) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{19}
+	return file_hybrid_plane_v1_plane_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetOperationResponse) GetOperation() *OperationStatus {
@@ -1064,7 +1460,7 @@ var File_hybrid_plane_v1_plane_proto protoreflect.FileDescriptor
 
 const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhybrid/plane/v1/plane.proto\x12\x0fhybrid.plane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ehybrid/plane/v1/resource.proto\"E\n" +
+	"\x1bhybrid/plane/v1/plane.proto\x12\x0fhybrid.plane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fhybrid/agent/v1/operation.proto\x1a\x1ehybrid/plane/v1/resource.proto\"E\n" +
 	"\fApplyRequest\x125\n" +
 	"\bresource\x18\x01 \x01(\v2\x19.hybrid.plane.v1.ResourceR\bresource\"\x7f\n" +
 	"\rApplyResponse\x125\n" +
@@ -1107,7 +1503,30 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\vvpn_servers\x18\x02 \x03(\tR\n" +
 	"vpnServers\":\n" +
 	"\x15SwitchNetworkResponse\x12!\n" +
-	"\foperation_id\x18\x01 \x01(\tR\voperationId\"Q\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"m\n" +
+	"\rRepaveRequest\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x19\n" +
+	"\bhost_ids\x18\x02 \x03(\tR\ahostIds\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"C\n" +
+	"\x0eRepaveResponse\x121\n" +
+	"\x05hosts\x18\x01 \x03(\v2\x1b.hybrid.plane.v1.RepaveHostR\x05hosts\"\xa4\x01\n" +
+	"\n" +
+	"RepaveHost\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x16\n" +
+	"\x06repave\x18\x02 \x01(\bR\x06repave\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x125\n" +
+	"\bforecast\x18\x04 \x01(\v2\x19.hybrid.agent.v1.ForecastR\bforecast\x12\x16\n" +
+	"\x06fields\x18\x05 \x03(\tR\x06fields\"S\n" +
+	"\x15AbortOperationRequest\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12!\n" +
+	"\foperation_id\x18\x02 \x01(\tR\voperationId\"Y\n" +
+	"\x16AbortOperationResponse\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12\x1c\n" +
+	"\twithdrawn\x18\x02 \x01(\bR\twithdrawn\".\n" +
+	"\x13RetryNetworkRequest\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\"\x16\n" +
+	"\x14RetryNetworkResponse\"Q\n" +
 	"\x13GetOperationRequest\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12!\n" +
 	"\foperation_id\x18\x02 \x01(\tR\voperationId\"V\n" +
@@ -1117,7 +1536,7 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\x19APPLY_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15APPLY_OUTCOME_CREATED\x10\x01\x12\x1c\n" +
 	"\x18APPLY_OUTCOME_CONFIGURED\x10\x02\x12\x1b\n" +
-	"\x17APPLY_OUTCOME_UNCHANGED\x10\x032\xc4\x06\n" +
+	"\x17APPLY_OUTCOME_UNCHANGED\x10\x032\xcf\b\n" +
 	"\fPlaneService\x12F\n" +
 	"\x05Apply\x12\x1d.hybrid.plane.v1.ApplyRequest\x1a\x1e.hybrid.plane.v1.ApplyResponse\x12U\n" +
 	"\n" +
@@ -1128,7 +1547,10 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\vCreateToken\x12#.hybrid.plane.v1.CreateTokenRequest\x1a$.hybrid.plane.v1.CreateTokenResponse\x12X\n" +
 	"\vRevokeToken\x12#.hybrid.plane.v1.RevokeTokenRequest\x1a$.hybrid.plane.v1.RevokeTokenResponse\x12R\n" +
 	"\tProvision\x12!.hybrid.plane.v1.ProvisionRequest\x1a\".hybrid.plane.v1.ProvisionResponse\x12^\n" +
-	"\rSwitchNetwork\x12%.hybrid.plane.v1.SwitchNetworkRequest\x1a&.hybrid.plane.v1.SwitchNetworkResponse\x12[\n" +
+	"\rSwitchNetwork\x12%.hybrid.plane.v1.SwitchNetworkRequest\x1a&.hybrid.plane.v1.SwitchNetworkResponse\x12I\n" +
+	"\x06Repave\x12\x1e.hybrid.plane.v1.RepaveRequest\x1a\x1f.hybrid.plane.v1.RepaveResponse\x12a\n" +
+	"\x0eAbortOperation\x12&.hybrid.plane.v1.AbortOperationRequest\x1a'.hybrid.plane.v1.AbortOperationResponse\x12[\n" +
+	"\fRetryNetwork\x12$.hybrid.plane.v1.RetryNetworkRequest\x1a%.hybrid.plane.v1.RetryNetworkResponse\x12[\n" +
 	"\fGetOperation\x12$.hybrid.plane.v1.GetOperationRequest\x1a%.hybrid.plane.v1.GetOperationResponseB+Z)hybridagent/proto/hybrid/plane/v1;planev1b\x06proto3"
 
 var (
@@ -1144,68 +1566,84 @@ func file_hybrid_plane_v1_plane_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_plane_v1_plane_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_hybrid_plane_v1_plane_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_hybrid_plane_v1_plane_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_hybrid_plane_v1_plane_proto_goTypes = []any{
-	(ApplyOutcome)(0),             // 0: hybrid.plane.v1.ApplyOutcome
-	(*ApplyRequest)(nil),          // 1: hybrid.plane.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 2: hybrid.plane.v1.ApplyResponse
-	(*ApplyBatchRequest)(nil),     // 3: hybrid.plane.v1.ApplyBatchRequest
-	(*ApplyBatchResponse)(nil),    // 4: hybrid.plane.v1.ApplyBatchResponse
-	(*GetRequest)(nil),            // 5: hybrid.plane.v1.GetRequest
-	(*GetResponse)(nil),           // 6: hybrid.plane.v1.GetResponse
-	(*ListRequest)(nil),           // 7: hybrid.plane.v1.ListRequest
-	(*ListResponse)(nil),          // 8: hybrid.plane.v1.ListResponse
-	(*DeleteRequest)(nil),         // 9: hybrid.plane.v1.DeleteRequest
-	(*DeleteResponse)(nil),        // 10: hybrid.plane.v1.DeleteResponse
-	(*CreateTokenRequest)(nil),    // 11: hybrid.plane.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),   // 12: hybrid.plane.v1.CreateTokenResponse
-	(*RevokeTokenRequest)(nil),    // 13: hybrid.plane.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),   // 14: hybrid.plane.v1.RevokeTokenResponse
-	(*ProvisionRequest)(nil),      // 15: hybrid.plane.v1.ProvisionRequest
-	(*ProvisionResponse)(nil),     // 16: hybrid.plane.v1.ProvisionResponse
-	(*SwitchNetworkRequest)(nil),  // 17: hybrid.plane.v1.SwitchNetworkRequest
-	(*SwitchNetworkResponse)(nil), // 18: hybrid.plane.v1.SwitchNetworkResponse
-	(*GetOperationRequest)(nil),   // 19: hybrid.plane.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),  // 20: hybrid.plane.v1.GetOperationResponse
-	(*Resource)(nil),              // 21: hybrid.plane.v1.Resource
-	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
-	(*OperationStatus)(nil),       // 23: hybrid.plane.v1.OperationStatus
+	(ApplyOutcome)(0),              // 0: hybrid.plane.v1.ApplyOutcome
+	(*ApplyRequest)(nil),           // 1: hybrid.plane.v1.ApplyRequest
+	(*ApplyResponse)(nil),          // 2: hybrid.plane.v1.ApplyResponse
+	(*ApplyBatchRequest)(nil),      // 3: hybrid.plane.v1.ApplyBatchRequest
+	(*ApplyBatchResponse)(nil),     // 4: hybrid.plane.v1.ApplyBatchResponse
+	(*GetRequest)(nil),             // 5: hybrid.plane.v1.GetRequest
+	(*GetResponse)(nil),            // 6: hybrid.plane.v1.GetResponse
+	(*ListRequest)(nil),            // 7: hybrid.plane.v1.ListRequest
+	(*ListResponse)(nil),           // 8: hybrid.plane.v1.ListResponse
+	(*DeleteRequest)(nil),          // 9: hybrid.plane.v1.DeleteRequest
+	(*DeleteResponse)(nil),         // 10: hybrid.plane.v1.DeleteResponse
+	(*CreateTokenRequest)(nil),     // 11: hybrid.plane.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),    // 12: hybrid.plane.v1.CreateTokenResponse
+	(*RevokeTokenRequest)(nil),     // 13: hybrid.plane.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),    // 14: hybrid.plane.v1.RevokeTokenResponse
+	(*ProvisionRequest)(nil),       // 15: hybrid.plane.v1.ProvisionRequest
+	(*ProvisionResponse)(nil),      // 16: hybrid.plane.v1.ProvisionResponse
+	(*SwitchNetworkRequest)(nil),   // 17: hybrid.plane.v1.SwitchNetworkRequest
+	(*SwitchNetworkResponse)(nil),  // 18: hybrid.plane.v1.SwitchNetworkResponse
+	(*RepaveRequest)(nil),          // 19: hybrid.plane.v1.RepaveRequest
+	(*RepaveResponse)(nil),         // 20: hybrid.plane.v1.RepaveResponse
+	(*RepaveHost)(nil),             // 21: hybrid.plane.v1.RepaveHost
+	(*AbortOperationRequest)(nil),  // 22: hybrid.plane.v1.AbortOperationRequest
+	(*AbortOperationResponse)(nil), // 23: hybrid.plane.v1.AbortOperationResponse
+	(*RetryNetworkRequest)(nil),    // 24: hybrid.plane.v1.RetryNetworkRequest
+	(*RetryNetworkResponse)(nil),   // 25: hybrid.plane.v1.RetryNetworkResponse
+	(*GetOperationRequest)(nil),    // 26: hybrid.plane.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),   // 27: hybrid.plane.v1.GetOperationResponse
+	(*Resource)(nil),               // 28: hybrid.plane.v1.Resource
+	(*durationpb.Duration)(nil),    // 29: google.protobuf.Duration
+	(*v1.Forecast)(nil),            // 30: hybrid.agent.v1.Forecast
+	(*OperationStatus)(nil),        // 31: hybrid.plane.v1.OperationStatus
 }
 var file_hybrid_plane_v1_plane_proto_depIdxs = []int32{
-	21, // 0: hybrid.plane.v1.ApplyRequest.resource:type_name -> hybrid.plane.v1.Resource
-	21, // 1: hybrid.plane.v1.ApplyResponse.resource:type_name -> hybrid.plane.v1.Resource
+	28, // 0: hybrid.plane.v1.ApplyRequest.resource:type_name -> hybrid.plane.v1.Resource
+	28, // 1: hybrid.plane.v1.ApplyResponse.resource:type_name -> hybrid.plane.v1.Resource
 	0,  // 2: hybrid.plane.v1.ApplyResponse.outcome:type_name -> hybrid.plane.v1.ApplyOutcome
-	21, // 3: hybrid.plane.v1.ApplyBatchRequest.resources:type_name -> hybrid.plane.v1.Resource
+	28, // 3: hybrid.plane.v1.ApplyBatchRequest.resources:type_name -> hybrid.plane.v1.Resource
 	2,  // 4: hybrid.plane.v1.ApplyBatchResponse.results:type_name -> hybrid.plane.v1.ApplyResponse
-	21, // 5: hybrid.plane.v1.GetResponse.resource:type_name -> hybrid.plane.v1.Resource
-	21, // 6: hybrid.plane.v1.ListResponse.resources:type_name -> hybrid.plane.v1.Resource
-	22, // 7: hybrid.plane.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	23, // 8: hybrid.plane.v1.GetOperationResponse.operation:type_name -> hybrid.plane.v1.OperationStatus
-	1,  // 9: hybrid.plane.v1.PlaneService.Apply:input_type -> hybrid.plane.v1.ApplyRequest
-	3,  // 10: hybrid.plane.v1.PlaneService.ApplyBatch:input_type -> hybrid.plane.v1.ApplyBatchRequest
-	5,  // 11: hybrid.plane.v1.PlaneService.Get:input_type -> hybrid.plane.v1.GetRequest
-	7,  // 12: hybrid.plane.v1.PlaneService.List:input_type -> hybrid.plane.v1.ListRequest
-	9,  // 13: hybrid.plane.v1.PlaneService.Delete:input_type -> hybrid.plane.v1.DeleteRequest
-	11, // 14: hybrid.plane.v1.PlaneService.CreateToken:input_type -> hybrid.plane.v1.CreateTokenRequest
-	13, // 15: hybrid.plane.v1.PlaneService.RevokeToken:input_type -> hybrid.plane.v1.RevokeTokenRequest
-	15, // 16: hybrid.plane.v1.PlaneService.Provision:input_type -> hybrid.plane.v1.ProvisionRequest
-	17, // 17: hybrid.plane.v1.PlaneService.SwitchNetwork:input_type -> hybrid.plane.v1.SwitchNetworkRequest
-	19, // 18: hybrid.plane.v1.PlaneService.GetOperation:input_type -> hybrid.plane.v1.GetOperationRequest
-	2,  // 19: hybrid.plane.v1.PlaneService.Apply:output_type -> hybrid.plane.v1.ApplyResponse
-	4,  // 20: hybrid.plane.v1.PlaneService.ApplyBatch:output_type -> hybrid.plane.v1.ApplyBatchResponse
-	6,  // 21: hybrid.plane.v1.PlaneService.Get:output_type -> hybrid.plane.v1.GetResponse
-	8,  // 22: hybrid.plane.v1.PlaneService.List:output_type -> hybrid.plane.v1.ListResponse
-	10, // 23: hybrid.plane.v1.PlaneService.Delete:output_type -> hybrid.plane.v1.DeleteResponse
-	12, // 24: hybrid.plane.v1.PlaneService.CreateToken:output_type -> hybrid.plane.v1.CreateTokenResponse
-	14, // 25: hybrid.plane.v1.PlaneService.RevokeToken:output_type -> hybrid.plane.v1.RevokeTokenResponse
-	16, // 26: hybrid.plane.v1.PlaneService.Provision:output_type -> hybrid.plane.v1.ProvisionResponse
-	18, // 27: hybrid.plane.v1.PlaneService.SwitchNetwork:output_type -> hybrid.plane.v1.SwitchNetworkResponse
-	20, // 28: hybrid.plane.v1.PlaneService.GetOperation:output_type -> hybrid.plane.v1.GetOperationResponse
-	19, // [19:29] is the sub-list for method output_type
-	9,  // [9:19] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	28, // 5: hybrid.plane.v1.GetResponse.resource:type_name -> hybrid.plane.v1.Resource
+	28, // 6: hybrid.plane.v1.ListResponse.resources:type_name -> hybrid.plane.v1.Resource
+	29, // 7: hybrid.plane.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	21, // 8: hybrid.plane.v1.RepaveResponse.hosts:type_name -> hybrid.plane.v1.RepaveHost
+	30, // 9: hybrid.plane.v1.RepaveHost.forecast:type_name -> hybrid.agent.v1.Forecast
+	31, // 10: hybrid.plane.v1.GetOperationResponse.operation:type_name -> hybrid.plane.v1.OperationStatus
+	1,  // 11: hybrid.plane.v1.PlaneService.Apply:input_type -> hybrid.plane.v1.ApplyRequest
+	3,  // 12: hybrid.plane.v1.PlaneService.ApplyBatch:input_type -> hybrid.plane.v1.ApplyBatchRequest
+	5,  // 13: hybrid.plane.v1.PlaneService.Get:input_type -> hybrid.plane.v1.GetRequest
+	7,  // 14: hybrid.plane.v1.PlaneService.List:input_type -> hybrid.plane.v1.ListRequest
+	9,  // 15: hybrid.plane.v1.PlaneService.Delete:input_type -> hybrid.plane.v1.DeleteRequest
+	11, // 16: hybrid.plane.v1.PlaneService.CreateToken:input_type -> hybrid.plane.v1.CreateTokenRequest
+	13, // 17: hybrid.plane.v1.PlaneService.RevokeToken:input_type -> hybrid.plane.v1.RevokeTokenRequest
+	15, // 18: hybrid.plane.v1.PlaneService.Provision:input_type -> hybrid.plane.v1.ProvisionRequest
+	17, // 19: hybrid.plane.v1.PlaneService.SwitchNetwork:input_type -> hybrid.plane.v1.SwitchNetworkRequest
+	19, // 20: hybrid.plane.v1.PlaneService.Repave:input_type -> hybrid.plane.v1.RepaveRequest
+	22, // 21: hybrid.plane.v1.PlaneService.AbortOperation:input_type -> hybrid.plane.v1.AbortOperationRequest
+	24, // 22: hybrid.plane.v1.PlaneService.RetryNetwork:input_type -> hybrid.plane.v1.RetryNetworkRequest
+	26, // 23: hybrid.plane.v1.PlaneService.GetOperation:input_type -> hybrid.plane.v1.GetOperationRequest
+	2,  // 24: hybrid.plane.v1.PlaneService.Apply:output_type -> hybrid.plane.v1.ApplyResponse
+	4,  // 25: hybrid.plane.v1.PlaneService.ApplyBatch:output_type -> hybrid.plane.v1.ApplyBatchResponse
+	6,  // 26: hybrid.plane.v1.PlaneService.Get:output_type -> hybrid.plane.v1.GetResponse
+	8,  // 27: hybrid.plane.v1.PlaneService.List:output_type -> hybrid.plane.v1.ListResponse
+	10, // 28: hybrid.plane.v1.PlaneService.Delete:output_type -> hybrid.plane.v1.DeleteResponse
+	12, // 29: hybrid.plane.v1.PlaneService.CreateToken:output_type -> hybrid.plane.v1.CreateTokenResponse
+	14, // 30: hybrid.plane.v1.PlaneService.RevokeToken:output_type -> hybrid.plane.v1.RevokeTokenResponse
+	16, // 31: hybrid.plane.v1.PlaneService.Provision:output_type -> hybrid.plane.v1.ProvisionResponse
+	18, // 32: hybrid.plane.v1.PlaneService.SwitchNetwork:output_type -> hybrid.plane.v1.SwitchNetworkResponse
+	20, // 33: hybrid.plane.v1.PlaneService.Repave:output_type -> hybrid.plane.v1.RepaveResponse
+	23, // 34: hybrid.plane.v1.PlaneService.AbortOperation:output_type -> hybrid.plane.v1.AbortOperationResponse
+	25, // 35: hybrid.plane.v1.PlaneService.RetryNetwork:output_type -> hybrid.plane.v1.RetryNetworkResponse
+	27, // 36: hybrid.plane.v1.PlaneService.GetOperation:output_type -> hybrid.plane.v1.GetOperationResponse
+	24, // [24:37] is the sub-list for method output_type
+	11, // [11:24] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_plane_v1_plane_proto_init() }
@@ -1220,7 +1658,7 @@ func file_hybrid_plane_v1_plane_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_plane_v1_plane_proto_rawDesc), len(file_hybrid_plane_v1_plane_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

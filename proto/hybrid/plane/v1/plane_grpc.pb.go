@@ -19,16 +19,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PlaneService_Apply_FullMethodName         = "/hybrid.plane.v1.PlaneService/Apply"
-	PlaneService_ApplyBatch_FullMethodName    = "/hybrid.plane.v1.PlaneService/ApplyBatch"
-	PlaneService_Get_FullMethodName           = "/hybrid.plane.v1.PlaneService/Get"
-	PlaneService_List_FullMethodName          = "/hybrid.plane.v1.PlaneService/List"
-	PlaneService_Delete_FullMethodName        = "/hybrid.plane.v1.PlaneService/Delete"
-	PlaneService_CreateToken_FullMethodName   = "/hybrid.plane.v1.PlaneService/CreateToken"
-	PlaneService_RevokeToken_FullMethodName   = "/hybrid.plane.v1.PlaneService/RevokeToken"
-	PlaneService_Provision_FullMethodName     = "/hybrid.plane.v1.PlaneService/Provision"
-	PlaneService_SwitchNetwork_FullMethodName = "/hybrid.plane.v1.PlaneService/SwitchNetwork"
-	PlaneService_GetOperation_FullMethodName  = "/hybrid.plane.v1.PlaneService/GetOperation"
+	PlaneService_Apply_FullMethodName          = "/hybrid.plane.v1.PlaneService/Apply"
+	PlaneService_ApplyBatch_FullMethodName     = "/hybrid.plane.v1.PlaneService/ApplyBatch"
+	PlaneService_Get_FullMethodName            = "/hybrid.plane.v1.PlaneService/Get"
+	PlaneService_List_FullMethodName           = "/hybrid.plane.v1.PlaneService/List"
+	PlaneService_Delete_FullMethodName         = "/hybrid.plane.v1.PlaneService/Delete"
+	PlaneService_CreateToken_FullMethodName    = "/hybrid.plane.v1.PlaneService/CreateToken"
+	PlaneService_RevokeToken_FullMethodName    = "/hybrid.plane.v1.PlaneService/RevokeToken"
+	PlaneService_Provision_FullMethodName      = "/hybrid.plane.v1.PlaneService/Provision"
+	PlaneService_SwitchNetwork_FullMethodName  = "/hybrid.plane.v1.PlaneService/SwitchNetwork"
+	PlaneService_Repave_FullMethodName         = "/hybrid.plane.v1.PlaneService/Repave"
+	PlaneService_AbortOperation_FullMethodName = "/hybrid.plane.v1.PlaneService/AbortOperation"
+	PlaneService_RetryNetwork_FullMethodName   = "/hybrid.plane.v1.PlaneService/RetryNetwork"
+	PlaneService_GetOperation_FullMethodName   = "/hybrid.plane.v1.PlaneService/GetOperation"
 )
 
 // PlaneServiceClient is the client API for PlaneService service.
@@ -65,6 +68,19 @@ type PlaneServiceClient interface {
 	// connected or has an operation under way; the message says which and since
 	// when.
 	SwitchNetwork(ctx context.Context, in *SwitchNetworkRequest, opts ...grpc.CallOption) (*SwitchNetworkResponse, error)
+	// Repave brings the nodes of a pool, or some of them, to what the pool wants, one
+	// host at a time; with dry_run it answers what that would do. INVALID_ARGUMENT
+	// names the field; NOT_FOUND: no such pool, or a host that is not in it;
+	// FAILED_PRECONDITION: nothing is to be done, or the version lies outside the
+	// skew that Kubernetes allows.
+	Repave(ctx context.Context, in *RepaveRequest, opts ...grpc.CallOption) (*RepaveResponse, error)
+	// AbortOperation ends an operation of a host: one that was not sent is withdrawn,
+	// one that runs takes back what it has changed. NOT_FOUND: no such operation;
+	// FAILED_PRECONDITION: it has ended, or is past the point of return.
+	AbortOperation(ctx context.Context, in *AbortOperationRequest, opts ...grpc.CallOption) (*AbortOperationResponse, error)
+	// RetryNetwork has a host try the network once more that it has rolled back.
+	// FAILED_PRECONDITION: the host is not connected, or has rolled back none.
+	RetryNetwork(ctx context.Context, in *RetryNetworkRequest, opts ...grpc.CallOption) (*RetryNetworkResponse, error)
 	// GetOperation answers where an operation of a host stands; NOT_FOUND for one
 	// that is neither pending nor the last of its kind.
 	GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error)
@@ -168,6 +184,36 @@ func (c *planeServiceClient) SwitchNetwork(ctx context.Context, in *SwitchNetwor
 	return out, nil
 }
 
+func (c *planeServiceClient) Repave(ctx context.Context, in *RepaveRequest, opts ...grpc.CallOption) (*RepaveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RepaveResponse)
+	err := c.cc.Invoke(ctx, PlaneService_Repave_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *planeServiceClient) AbortOperation(ctx context.Context, in *AbortOperationRequest, opts ...grpc.CallOption) (*AbortOperationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AbortOperationResponse)
+	err := c.cc.Invoke(ctx, PlaneService_AbortOperation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *planeServiceClient) RetryNetwork(ctx context.Context, in *RetryNetworkRequest, opts ...grpc.CallOption) (*RetryNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryNetworkResponse)
+	err := c.cc.Invoke(ctx, PlaneService_RetryNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *planeServiceClient) GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetOperationResponse)
@@ -212,6 +258,19 @@ type PlaneServiceServer interface {
 	// connected or has an operation under way; the message says which and since
 	// when.
 	SwitchNetwork(context.Context, *SwitchNetworkRequest) (*SwitchNetworkResponse, error)
+	// Repave brings the nodes of a pool, or some of them, to what the pool wants, one
+	// host at a time; with dry_run it answers what that would do. INVALID_ARGUMENT
+	// names the field; NOT_FOUND: no such pool, or a host that is not in it;
+	// FAILED_PRECONDITION: nothing is to be done, or the version lies outside the
+	// skew that Kubernetes allows.
+	Repave(context.Context, *RepaveRequest) (*RepaveResponse, error)
+	// AbortOperation ends an operation of a host: one that was not sent is withdrawn,
+	// one that runs takes back what it has changed. NOT_FOUND: no such operation;
+	// FAILED_PRECONDITION: it has ended, or is past the point of return.
+	AbortOperation(context.Context, *AbortOperationRequest) (*AbortOperationResponse, error)
+	// RetryNetwork has a host try the network once more that it has rolled back.
+	// FAILED_PRECONDITION: the host is not connected, or has rolled back none.
+	RetryNetwork(context.Context, *RetryNetworkRequest) (*RetryNetworkResponse, error)
 	// GetOperation answers where an operation of a host stands; NOT_FOUND for one
 	// that is neither pending nor the last of its kind.
 	GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error)
@@ -251,6 +310,15 @@ func (UnimplementedPlaneServiceServer) Provision(context.Context, *ProvisionRequ
 }
 func (UnimplementedPlaneServiceServer) SwitchNetwork(context.Context, *SwitchNetworkRequest) (*SwitchNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SwitchNetwork not implemented")
+}
+func (UnimplementedPlaneServiceServer) Repave(context.Context, *RepaveRequest) (*RepaveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Repave not implemented")
+}
+func (UnimplementedPlaneServiceServer) AbortOperation(context.Context, *AbortOperationRequest) (*AbortOperationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AbortOperation not implemented")
+}
+func (UnimplementedPlaneServiceServer) RetryNetwork(context.Context, *RetryNetworkRequest) (*RetryNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryNetwork not implemented")
 }
 func (UnimplementedPlaneServiceServer) GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOperation not implemented")
@@ -438,6 +506,60 @@ func _PlaneService_SwitchNetwork_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PlaneService_Repave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RepaveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlaneServiceServer).Repave(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PlaneService_Repave_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlaneServiceServer).Repave(ctx, req.(*RepaveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PlaneService_AbortOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AbortOperationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlaneServiceServer).AbortOperation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PlaneService_AbortOperation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlaneServiceServer).AbortOperation(ctx, req.(*AbortOperationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PlaneService_RetryNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PlaneServiceServer).RetryNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PlaneService_RetryNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PlaneServiceServer).RetryNetwork(ctx, req.(*RetryNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PlaneService_GetOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetOperationRequest)
 	if err := dec(in); err != nil {
@@ -498,6 +620,18 @@ var PlaneService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SwitchNetwork",
 			Handler:    _PlaneService_SwitchNetwork_Handler,
+		},
+		{
+			MethodName: "Repave",
+			Handler:    _PlaneService_Repave_Handler,
+		},
+		{
+			MethodName: "AbortOperation",
+			Handler:    _PlaneService_AbortOperation_Handler,
+		},
+		{
+			MethodName: "RetryNetwork",
+			Handler:    _PlaneService_RetryNetwork_Handler,
 		},
 		{
 			MethodName: "GetOperation",

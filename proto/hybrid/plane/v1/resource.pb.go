@@ -138,6 +138,63 @@ func (PoolState) EnumDescriptor() ([]byte, []int) {
 	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{1}
 }
 
+// RolloutState is where the repave of a pool stands.
+type RolloutState int32
+
+const (
+	// Not set.
+	RolloutState_ROLLOUT_STATE_UNSPECIFIED RolloutState = 0
+	// Hosts are being repaved, one after the other.
+	RolloutState_ROLLOUT_STATE_RUNNING RolloutState = 1
+	// Every host is done.
+	RolloutState_ROLLOUT_STATE_DONE RolloutState = 2
+	// A host failed; the others wait until somebody repaves the pool again.
+	RolloutState_ROLLOUT_STATE_STOPPED RolloutState = 3
+)
+
+// Enum value maps for RolloutState.
+var (
+	RolloutState_name = map[int32]string{
+		0: "ROLLOUT_STATE_UNSPECIFIED",
+		1: "ROLLOUT_STATE_RUNNING",
+		2: "ROLLOUT_STATE_DONE",
+		3: "ROLLOUT_STATE_STOPPED",
+	}
+	RolloutState_value = map[string]int32{
+		"ROLLOUT_STATE_UNSPECIFIED": 0,
+		"ROLLOUT_STATE_RUNNING":     1,
+		"ROLLOUT_STATE_DONE":        2,
+		"ROLLOUT_STATE_STOPPED":     3,
+	}
+)
+
+func (x RolloutState) Enum() *RolloutState {
+	p := new(RolloutState)
+	*p = x
+	return p
+}
+
+func (x RolloutState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RolloutState) Descriptor() protoreflect.EnumDescriptor {
+	return file_hybrid_plane_v1_resource_proto_enumTypes[2].Descriptor()
+}
+
+func (RolloutState) Type() protoreflect.EnumType {
+	return &file_hybrid_plane_v1_resource_proto_enumTypes[2]
+}
+
+func (x RolloutState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RolloutState.Descriptor instead.
+func (RolloutState) EnumDescriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{2}
+}
+
 // Metadata is what every resource has.
 type Metadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -887,7 +944,10 @@ type OSLayer struct {
 	Mode OSMode `protobuf:"varint,1,opt,name=mode,proto3,enum=hybrid.plane.v1.OSMode" json:"mode,omitempty"`
 	// Appliance mode: the OS pack's manifest as the image build printed it, YAML.
 	// At most 64 KiB.
-	Manifest      string `protobuf:"bytes,2,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	Manifest string `protobuf:"bytes,2,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// How nodes are drained; in appliance mode the manifest's pack.drain, where this
+	// is not set.
+	Drain         *DrainSpec `protobuf:"bytes,3,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -936,6 +996,124 @@ func (x *OSLayer) GetManifest() string {
 	return ""
 }
 
+func (x *OSLayer) GetDrain() *DrainSpec {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+// DrainSpec says how nodes are drained; what is not set has its default. It is read
+// when an operation is signed.
+type DrainSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Make the node unschedulable first; default true.
+	Cordon *bool `protobuf:"varint,1,opt,name=cordon,proto3,oneof" json:"cordon,omitempty"`
+	// Seconds for the whole drain; 0: without end; default 60.
+	Timeout *uint32 `protobuf:"varint,2,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	// Seconds for each pod; negative: the pod's own; default 60.
+	GracePeriod *int32 `protobuf:"varint,3,opt,name=grace_period,json=gracePeriod,proto3,oneof" json:"grace_period,omitempty"`
+	// Leave pods of DaemonSets; default true.
+	IgnoreDaemonSets *bool `protobuf:"varint,4,opt,name=ignore_daemon_sets,json=ignoreDaemonSets,proto3,oneof" json:"ignore_daemon_sets,omitempty"`
+	// Go on although pods use emptyDir; default true.
+	DeleteLocalData *bool `protobuf:"varint,5,opt,name=delete_local_data,json=deleteLocalData,proto3,oneof" json:"delete_local_data,omitempty"`
+	// Go on although pods have no controller; default true.
+	Force *bool `protobuf:"varint,6,opt,name=force,proto3,oneof" json:"force,omitempty"`
+	// Delete instead of evict, which bypasses PodDisruptionBudgets; default false.
+	DisableEviction *bool `protobuf:"varint,7,opt,name=disable_eviction,json=disableEviction,proto3,oneof" json:"disable_eviction,omitempty"`
+	// Seconds after which pods under deletion are not waited for; more than 0; default
+	// 60.
+	SkipWaitForDeleteTimeout *uint32 `protobuf:"varint,8,opt,name=skip_wait_for_delete_timeout,json=skipWaitForDeleteTimeout,proto3,oneof" json:"skip_wait_for_delete_timeout,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
+}
+
+func (x *DrainSpec) Reset() {
+	*x = DrainSpec{}
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainSpec) ProtoMessage() {}
+
+func (x *DrainSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainSpec.ProtoReflect.Descriptor instead.
+func (*DrainSpec) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DrainSpec) GetCordon() bool {
+	if x != nil && x.Cordon != nil {
+		return *x.Cordon
+	}
+	return false
+}
+
+func (x *DrainSpec) GetTimeout() uint32 {
+	if x != nil && x.Timeout != nil {
+		return *x.Timeout
+	}
+	return 0
+}
+
+func (x *DrainSpec) GetGracePeriod() int32 {
+	if x != nil && x.GracePeriod != nil {
+		return *x.GracePeriod
+	}
+	return 0
+}
+
+func (x *DrainSpec) GetIgnoreDaemonSets() bool {
+	if x != nil && x.IgnoreDaemonSets != nil {
+		return *x.IgnoreDaemonSets
+	}
+	return false
+}
+
+func (x *DrainSpec) GetDeleteLocalData() bool {
+	if x != nil && x.DeleteLocalData != nil {
+		return *x.DeleteLocalData
+	}
+	return false
+}
+
+func (x *DrainSpec) GetForce() bool {
+	if x != nil && x.Force != nil {
+		return *x.Force
+	}
+	return false
+}
+
+func (x *DrainSpec) GetDisableEviction() bool {
+	if x != nil && x.DisableEviction != nil {
+		return *x.DisableEviction
+	}
+	return false
+}
+
+func (x *DrainSpec) GetSkipWaitForDeleteTimeout() uint32 {
+	if x != nil && x.SkipWaitForDeleteTimeout != nil {
+		return *x.SkipWaitForDeleteTimeout
+	}
+	return 0
+}
+
 // KubernetesLayer is the Kubernetes layer of a profile.
 type KubernetesLayer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -952,14 +1130,16 @@ type KubernetesLayer struct {
 	// At most 16 bytes.
 	ContainerdSource string `protobuf:"bytes,5,opt,name=containerd_source,json=containerdSource,proto3" json:"containerd_source,omitempty"`
 	// Whether nodeadm runs with --private-mode.
-	PrivateMode   bool `protobuf:"varint,6,opt,name=private_mode,json=privateMode,proto3" json:"private_mode,omitempty"`
+	PrivateMode bool `protobuf:"varint,6,opt,name=private_mode,json=privateMode,proto3" json:"private_mode,omitempty"`
+	// A nodeadm that hosts fetch; not set: the one in their image.
+	Nodeadm       *NodeadmSpec `protobuf:"bytes,7,opt,name=nodeadm,proto3" json:"nodeadm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *KubernetesLayer) Reset() {
 	*x = KubernetesLayer{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[8]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1151,7 @@ func (x *KubernetesLayer) String() string {
 func (*KubernetesLayer) ProtoMessage() {}
 
 func (x *KubernetesLayer) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[8]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1164,7 @@ func (x *KubernetesLayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KubernetesLayer.ProtoReflect.Descriptor instead.
 func (*KubernetesLayer) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{8}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *KubernetesLayer) GetVersion() string {
@@ -1029,6 +1209,68 @@ func (x *KubernetesLayer) GetPrivateMode() bool {
 	return false
 }
 
+func (x *KubernetesLayer) GetNodeadm() *NodeadmSpec {
+	if x != nil {
+		return x.Nodeadm
+	}
+	return nil
+}
+
+// NodeadmSpec is a nodeadm binary that hosts fetch.
+type NodeadmSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// https:// or http:// URL. At most 2,048 bytes.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Lowercase hexadecimal SHA-256 of the binary. 64 bytes.
+	Sha256        string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeadmSpec) Reset() {
+	*x = NodeadmSpec{}
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeadmSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeadmSpec) ProtoMessage() {}
+
+func (x *NodeadmSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeadmSpec.ProtoReflect.Descriptor instead.
+func (*NodeadmSpec) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *NodeadmSpec) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *NodeadmSpec) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 // NetworkLayer is the network layer of a profile: a placeholder, since the CNI
 // comes as an add-on of the cluster.
 type NetworkLayer struct {
@@ -1041,7 +1283,7 @@ type NetworkLayer struct {
 
 func (x *NetworkLayer) Reset() {
 	*x = NetworkLayer{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[9]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1295,7 @@ func (x *NetworkLayer) String() string {
 func (*NetworkLayer) ProtoMessage() {}
 
 func (x *NetworkLayer) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[9]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1308,7 @@ func (x *NetworkLayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkLayer.ProtoReflect.Descriptor instead.
 func (*NetworkLayer) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{9}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NetworkLayer) GetCustomCni() string {
@@ -1087,7 +1329,7 @@ type HybridProfileStatus struct {
 
 func (x *HybridProfileStatus) Reset() {
 	*x = HybridProfileStatus{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[10]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1341,7 @@ func (x *HybridProfileStatus) String() string {
 func (*HybridProfileStatus) ProtoMessage() {}
 
 func (x *HybridProfileStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[10]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1354,7 @@ func (x *HybridProfileStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HybridProfileStatus.ProtoReflect.Descriptor instead.
 func (*HybridProfileStatus) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{10}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HybridProfileStatus) GetInUse() []string {
@@ -1148,7 +1390,7 @@ type NodePoolSpec struct {
 
 func (x *NodePoolSpec) Reset() {
 	*x = NodePoolSpec{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[11]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1402,7 @@ func (x *NodePoolSpec) String() string {
 func (*NodePoolSpec) ProtoMessage() {}
 
 func (x *NodePoolSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[11]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1415,7 @@ func (x *NodePoolSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePoolSpec.ProtoReflect.Descriptor instead.
 func (*NodePoolSpec) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{11}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NodePoolSpec) GetCluster() string {
@@ -1247,7 +1489,7 @@ type TaintSpec struct {
 
 func (x *TaintSpec) Reset() {
 	*x = TaintSpec{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[12]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1501,7 @@ func (x *TaintSpec) String() string {
 func (*TaintSpec) ProtoMessage() {}
 
 func (x *TaintSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[12]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1514,7 @@ func (x *TaintSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaintSpec.ProtoReflect.Descriptor instead.
 func (*TaintSpec) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{12}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TaintSpec) GetKey() string {
@@ -1315,7 +1557,7 @@ type PoolHost struct {
 
 func (x *PoolHost) Reset() {
 	*x = PoolHost{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[13]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1569,7 @@ func (x *PoolHost) String() string {
 func (*PoolHost) ProtoMessage() {}
 
 func (x *PoolHost) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[13]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1582,7 @@ func (x *PoolHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolHost.ProtoReflect.Descriptor instead.
 func (*PoolHost) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{13}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PoolHost) GetHostId() string {
@@ -1384,14 +1626,16 @@ type NodePoolStatus struct {
 	Connected uint32 `protobuf:"varint,4,opt,name=connected,proto3" json:"connected,omitempty"`
 	// What keeps the pool from Running, one sentence a host; at most 32 of 5 KiB
 	// each.
-	Problems      []string `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []string `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The repave of the pool that runs or ran last; unset: none.
+	Rollout       *RolloutStatus `protobuf:"bytes,6,opt,name=rollout,proto3" json:"rollout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodePoolStatus) Reset() {
 	*x = NodePoolStatus{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[14]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1647,7 @@ func (x *NodePoolStatus) String() string {
 func (*NodePoolStatus) ProtoMessage() {}
 
 func (x *NodePoolStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[14]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1660,7 @@ func (x *NodePoolStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePoolStatus.ProtoReflect.Descriptor instead.
 func (*NodePoolStatus) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{14}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NodePoolStatus) GetState() PoolState {
@@ -1454,6 +1698,104 @@ func (x *NodePoolStatus) GetProblems() []string {
 	return nil
 }
 
+func (x *NodePoolStatus) GetRollout() *RolloutStatus {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
+// RolloutStatus is how far the repave of a pool is.
+type RolloutStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it stands.
+	State RolloutState `protobuf:"varint,1,opt,name=state,proto3,enum=hybrid.plane.v1.RolloutState" json:"state,omitempty"`
+	// Hosts that are to be repaved.
+	Hosts uint32 `protobuf:"varint,2,opt,name=hosts,proto3" json:"hosts,omitempty"`
+	// Hosts that are done.
+	Done uint32 `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	// The host whose turn it is; empty: none. At most 128 bytes.
+	Current string `protobuf:"bytes,4,opt,name=current,proto3" json:"current,omitempty"`
+	// What it waits for, or why it stopped. At most 1,024 bytes.
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// When it began.
+	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolloutStatus) Reset() {
+	*x = RolloutStatus{}
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolloutStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolloutStatus) ProtoMessage() {}
+
+func (x *RolloutStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolloutStatus.ProtoReflect.Descriptor instead.
+func (*RolloutStatus) Descriptor() ([]byte, []int) {
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RolloutStatus) GetState() RolloutState {
+	if x != nil {
+		return x.State
+	}
+	return RolloutState_ROLLOUT_STATE_UNSPECIFIED
+}
+
+func (x *RolloutStatus) GetHosts() uint32 {
+	if x != nil {
+		return x.Hosts
+	}
+	return 0
+}
+
+func (x *RolloutStatus) GetDone() uint32 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *RolloutStatus) GetCurrent() string {
+	if x != nil {
+		return x.Current
+	}
+	return ""
+}
+
+func (x *RolloutStatus) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *RolloutStatus) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
 // EdgeHostSpec is what an operator may say of a host; empty for now, since the
 // pool says all.
 type EdgeHostSpec struct {
@@ -1464,7 +1806,7 @@ type EdgeHostSpec struct {
 
 func (x *EdgeHostSpec) Reset() {
 	*x = EdgeHostSpec{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[15]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1818,7 @@ func (x *EdgeHostSpec) String() string {
 func (*EdgeHostSpec) ProtoMessage() {}
 
 func (x *EdgeHostSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[15]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1831,7 @@ func (x *EdgeHostSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeHostSpec.ProtoReflect.Descriptor instead.
 func (*EdgeHostSpec) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{15}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{18}
 }
 
 // EdgeHostStatus is what the plane knows of a host.
@@ -1525,7 +1867,7 @@ type EdgeHostStatus struct {
 
 func (x *EdgeHostStatus) Reset() {
 	*x = EdgeHostStatus{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[16]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1879,7 @@ func (x *EdgeHostStatus) String() string {
 func (*EdgeHostStatus) ProtoMessage() {}
 
 func (x *EdgeHostStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[16]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1892,7 @@ func (x *EdgeHostStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeHostStatus.ProtoReflect.Descriptor instead.
 func (*EdgeHostStatus) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{16}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EdgeHostStatus) GetConnected() bool {
@@ -1660,7 +2002,7 @@ type OperationStatus struct {
 
 func (x *OperationStatus) Reset() {
 	*x = OperationStatus{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[17]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +2014,7 @@ func (x *OperationStatus) String() string {
 func (*OperationStatus) ProtoMessage() {}
 
 func (x *OperationStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[17]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +2027,7 @@ func (x *OperationStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationStatus.ProtoReflect.Descriptor instead.
 func (*OperationStatus) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{17}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OperationStatus) GetProgress() *v1.OperationProgress {
@@ -1736,7 +2078,7 @@ type EnrollmentTokenSpec struct {
 
 func (x *EnrollmentTokenSpec) Reset() {
 	*x = EnrollmentTokenSpec{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[18]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +2090,7 @@ func (x *EnrollmentTokenSpec) String() string {
 func (*EnrollmentTokenSpec) ProtoMessage() {}
 
 func (x *EnrollmentTokenSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[18]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +2103,7 @@ func (x *EnrollmentTokenSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollmentTokenSpec.ProtoReflect.Descriptor instead.
 func (*EnrollmentTokenSpec) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{18}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EnrollmentTokenSpec) GetExpiresAt() *timestamppb.Timestamp {
@@ -1791,7 +2133,7 @@ type EnrollmentTokenStatus struct {
 
 func (x *EnrollmentTokenStatus) Reset() {
 	*x = EnrollmentTokenStatus{}
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[19]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +2145,7 @@ func (x *EnrollmentTokenStatus) String() string {
 func (*EnrollmentTokenStatus) ProtoMessage() {}
 
 func (x *EnrollmentTokenStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[19]
+	mi := &file_hybrid_plane_v1_resource_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +2158,7 @@ func (x *EnrollmentTokenStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollmentTokenStatus.ProtoReflect.Descriptor instead.
 func (*EnrollmentTokenStatus) Descriptor() ([]byte, []int) {
-	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{19}
+	return file_hybrid_plane_v1_resource_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EnrollmentTokenStatus) GetUsed() uint32 {
@@ -1892,17 +2234,40 @@ const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	"\n" +
 	"kubernetes\x18\x03 \x01(\v2 .hybrid.plane.v1.KubernetesLayerR\n" +
 	"kubernetes\x127\n" +
-	"\anetwork\x18\x04 \x01(\v2\x1d.hybrid.plane.v1.NetworkLayerR\anetwork\"R\n" +
+	"\anetwork\x18\x04 \x01(\v2\x1d.hybrid.plane.v1.NetworkLayerR\anetwork\"\x84\x01\n" +
 	"\aOSLayer\x12+\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x17.hybrid.plane.v1.OSModeR\x04mode\x12\x1a\n" +
-	"\bmanifest\x18\x02 \x01(\tR\bmanifest\"\x8d\x02\n" +
+	"\bmanifest\x18\x02 \x01(\tR\bmanifest\x120\n" +
+	"\x05drain\x18\x03 \x01(\v2\x1a.hybrid.plane.v1.DrainSpecR\x05drain\"\xf8\x03\n" +
+	"\tDrainSpec\x12\x1b\n" +
+	"\x06cordon\x18\x01 \x01(\bH\x00R\x06cordon\x88\x01\x01\x12\x1d\n" +
+	"\atimeout\x18\x02 \x01(\rH\x01R\atimeout\x88\x01\x01\x12&\n" +
+	"\fgrace_period\x18\x03 \x01(\x05H\x02R\vgracePeriod\x88\x01\x01\x121\n" +
+	"\x12ignore_daemon_sets\x18\x04 \x01(\bH\x03R\x10ignoreDaemonSets\x88\x01\x01\x12/\n" +
+	"\x11delete_local_data\x18\x05 \x01(\bH\x04R\x0fdeleteLocalData\x88\x01\x01\x12\x19\n" +
+	"\x05force\x18\x06 \x01(\bH\x05R\x05force\x88\x01\x01\x12.\n" +
+	"\x10disable_eviction\x18\a \x01(\bH\x06R\x0fdisableEviction\x88\x01\x01\x12C\n" +
+	"\x1cskip_wait_for_delete_timeout\x18\b \x01(\rH\aR\x18skipWaitForDeleteTimeout\x88\x01\x01B\t\n" +
+	"\a_cordonB\n" +
+	"\n" +
+	"\b_timeoutB\x0f\n" +
+	"\r_grace_periodB\x15\n" +
+	"\x13_ignore_daemon_setsB\x14\n" +
+	"\x12_delete_local_dataB\b\n" +
+	"\x06_forceB\x13\n" +
+	"\x11_disable_evictionB\x1f\n" +
+	"\x1d_skip_wait_for_delete_timeout\"\xc5\x02\n" +
 	"\x0fKubernetesLayer\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12>\n" +
 	"\x0ekubelet_config\x18\x02 \x01(\v2\x17.google.protobuf.StructR\rkubeletConfig\x12#\n" +
 	"\rkubelet_flags\x18\x03 \x03(\tR\fkubeletFlags\x12+\n" +
 	"\x11containerd_config\x18\x04 \x01(\tR\x10containerdConfig\x12+\n" +
 	"\x11containerd_source\x18\x05 \x01(\tR\x10containerdSource\x12!\n" +
-	"\fprivate_mode\x18\x06 \x01(\bR\vprivateMode\"-\n" +
+	"\fprivate_mode\x18\x06 \x01(\bR\vprivateMode\x126\n" +
+	"\anodeadm\x18\a \x01(\v2\x1c.hybrid.plane.v1.NodeadmSpecR\anodeadm\"7\n" +
+	"\vNodeadmSpec\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\tR\x06sha256\"-\n" +
 	"\fNetworkLayer\x12\x1d\n" +
 	"\n" +
 	"custom_cni\x18\x01 \x01(\tR\tcustomCni\",\n" +
@@ -1930,13 +2295,22 @@ const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	"\thost_name\x18\x02 \x01(\tR\bhostName\x12\x10\n" +
 	"\x03nic\x18\x03 \x01(\tR\x03nic\x12\x1f\n" +
 	"\vvpn_servers\x18\x04 \x03(\tR\n" +
-	"vpnServers\"\xa8\x01\n" +
+	"vpnServers\"\xe2\x01\n" +
 	"\x0eNodePoolStatus\x120\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1a.hybrid.plane.v1.PoolStateR\x05state\x12\x14\n" +
 	"\x05hosts\x18\x02 \x01(\rR\x05hosts\x12\x14\n" +
 	"\x05ready\x18\x03 \x01(\rR\x05ready\x12\x1c\n" +
 	"\tconnected\x18\x04 \x01(\rR\tconnected\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\x0e\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\x128\n" +
+	"\arollout\x18\x06 \x01(\v2\x1e.hybrid.plane.v1.RolloutStatusR\arollout\"\xdd\x01\n" +
+	"\rRolloutStatus\x123\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x1d.hybrid.plane.v1.RolloutStateR\x05state\x12\x14\n" +
+	"\x05hosts\x18\x02 \x01(\rR\x05hosts\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\rR\x04done\x12\x18\n" +
+	"\acurrent\x18\x04 \x01(\tR\acurrent\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x129\n" +
+	"\n" +
+	"started_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\x0e\n" +
 	"\fEdgeHostSpec\"\x83\x05\n" +
 	"\x0eEdgeHostStatus\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x120\n" +
@@ -1979,7 +2353,12 @@ const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	"\x17POOL_STATE_PROVISIONING\x10\x01\x12\x16\n" +
 	"\x12POOL_STATE_RUNNING\x10\x02\x12\x17\n" +
 	"\x13POOL_STATE_REPAVING\x10\x03\x12\x18\n" +
-	"\x14POOL_STATE_UNHEALTHY\x10\x04B+Z)hybridagent/proto/hybrid/plane/v1;planev1b\x06proto3"
+	"\x14POOL_STATE_UNHEALTHY\x10\x04*{\n" +
+	"\fRolloutState\x12\x1d\n" +
+	"\x19ROLLOUT_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ROLLOUT_STATE_RUNNING\x10\x01\x12\x16\n" +
+	"\x12ROLLOUT_STATE_DONE\x10\x02\x12\x19\n" +
+	"\x15ROLLOUT_STATE_STOPPED\x10\x03B+Z)hybridagent/proto/hybrid/plane/v1;planev1b\x06proto3"
 
 var (
 	file_hybrid_plane_v1_resource_proto_rawDescOnce sync.Once
@@ -1993,84 +2372,93 @@ func file_hybrid_plane_v1_resource_proto_rawDescGZIP() []byte {
 	return file_hybrid_plane_v1_resource_proto_rawDescData
 }
 
-var file_hybrid_plane_v1_resource_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hybrid_plane_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_hybrid_plane_v1_resource_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_hybrid_plane_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_hybrid_plane_v1_resource_proto_goTypes = []any{
 	(OSMode)(0),                    // 0: hybrid.plane.v1.OSMode
 	(PoolState)(0),                 // 1: hybrid.plane.v1.PoolState
-	(*Metadata)(nil),               // 2: hybrid.plane.v1.Metadata
-	(*Resource)(nil),               // 3: hybrid.plane.v1.Resource
-	(*HybridClusterSpec)(nil),      // 4: hybrid.plane.v1.HybridClusterSpec
-	(*AccessManagementSpec)(nil),   // 5: hybrid.plane.v1.AccessManagementSpec
-	(*SystemsManagerSpec)(nil),     // 6: hybrid.plane.v1.SystemsManagerSpec
-	(*IAMRolesAnywhereSpec)(nil),   // 7: hybrid.plane.v1.IAMRolesAnywhereSpec
-	(*HybridProfileSpec)(nil),      // 8: hybrid.plane.v1.HybridProfileSpec
-	(*OSLayer)(nil),                // 9: hybrid.plane.v1.OSLayer
-	(*KubernetesLayer)(nil),        // 10: hybrid.plane.v1.KubernetesLayer
-	(*NetworkLayer)(nil),           // 11: hybrid.plane.v1.NetworkLayer
-	(*HybridProfileStatus)(nil),    // 12: hybrid.plane.v1.HybridProfileStatus
-	(*NodePoolSpec)(nil),           // 13: hybrid.plane.v1.NodePoolSpec
-	(*TaintSpec)(nil),              // 14: hybrid.plane.v1.TaintSpec
-	(*PoolHost)(nil),               // 15: hybrid.plane.v1.PoolHost
-	(*NodePoolStatus)(nil),         // 16: hybrid.plane.v1.NodePoolStatus
-	(*EdgeHostSpec)(nil),           // 17: hybrid.plane.v1.EdgeHostSpec
-	(*EdgeHostStatus)(nil),         // 18: hybrid.plane.v1.EdgeHostStatus
-	(*OperationStatus)(nil),        // 19: hybrid.plane.v1.OperationStatus
-	(*EnrollmentTokenSpec)(nil),    // 20: hybrid.plane.v1.EnrollmentTokenSpec
-	(*EnrollmentTokenStatus)(nil),  // 21: hybrid.plane.v1.EnrollmentTokenStatus
-	nil,                            // 22: hybrid.plane.v1.NodePoolSpec.LabelsEntry
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(v1.EndpointAccess)(0),         // 24: hybrid.agent.v1.EndpointAccess
-	(*structpb.Struct)(nil),        // 25: google.protobuf.Struct
-	(*v1.Inventory)(nil),           // 26: hybrid.agent.v1.Inventory
-	(*v1.HostStatus)(nil),          // 27: hybrid.agent.v1.HostStatus
-	(*v1.AssignmentResult)(nil),    // 28: hybrid.agent.v1.AssignmentResult
-	(*v1.OperationProgress)(nil),   // 29: hybrid.agent.v1.OperationProgress
-	(*v1.HardwareFingerprint)(nil), // 30: hybrid.agent.v1.HardwareFingerprint
-	(*v1.Condition)(nil),           // 31: hybrid.agent.v1.Condition
+	(RolloutState)(0),              // 2: hybrid.plane.v1.RolloutState
+	(*Metadata)(nil),               // 3: hybrid.plane.v1.Metadata
+	(*Resource)(nil),               // 4: hybrid.plane.v1.Resource
+	(*HybridClusterSpec)(nil),      // 5: hybrid.plane.v1.HybridClusterSpec
+	(*AccessManagementSpec)(nil),   // 6: hybrid.plane.v1.AccessManagementSpec
+	(*SystemsManagerSpec)(nil),     // 7: hybrid.plane.v1.SystemsManagerSpec
+	(*IAMRolesAnywhereSpec)(nil),   // 8: hybrid.plane.v1.IAMRolesAnywhereSpec
+	(*HybridProfileSpec)(nil),      // 9: hybrid.plane.v1.HybridProfileSpec
+	(*OSLayer)(nil),                // 10: hybrid.plane.v1.OSLayer
+	(*DrainSpec)(nil),              // 11: hybrid.plane.v1.DrainSpec
+	(*KubernetesLayer)(nil),        // 12: hybrid.plane.v1.KubernetesLayer
+	(*NodeadmSpec)(nil),            // 13: hybrid.plane.v1.NodeadmSpec
+	(*NetworkLayer)(nil),           // 14: hybrid.plane.v1.NetworkLayer
+	(*HybridProfileStatus)(nil),    // 15: hybrid.plane.v1.HybridProfileStatus
+	(*NodePoolSpec)(nil),           // 16: hybrid.plane.v1.NodePoolSpec
+	(*TaintSpec)(nil),              // 17: hybrid.plane.v1.TaintSpec
+	(*PoolHost)(nil),               // 18: hybrid.plane.v1.PoolHost
+	(*NodePoolStatus)(nil),         // 19: hybrid.plane.v1.NodePoolStatus
+	(*RolloutStatus)(nil),          // 20: hybrid.plane.v1.RolloutStatus
+	(*EdgeHostSpec)(nil),           // 21: hybrid.plane.v1.EdgeHostSpec
+	(*EdgeHostStatus)(nil),         // 22: hybrid.plane.v1.EdgeHostStatus
+	(*OperationStatus)(nil),        // 23: hybrid.plane.v1.OperationStatus
+	(*EnrollmentTokenSpec)(nil),    // 24: hybrid.plane.v1.EnrollmentTokenSpec
+	(*EnrollmentTokenStatus)(nil),  // 25: hybrid.plane.v1.EnrollmentTokenStatus
+	nil,                            // 26: hybrid.plane.v1.NodePoolSpec.LabelsEntry
+	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
+	(v1.EndpointAccess)(0),         // 28: hybrid.agent.v1.EndpointAccess
+	(*structpb.Struct)(nil),        // 29: google.protobuf.Struct
+	(*v1.Inventory)(nil),           // 30: hybrid.agent.v1.Inventory
+	(*v1.HostStatus)(nil),          // 31: hybrid.agent.v1.HostStatus
+	(*v1.AssignmentResult)(nil),    // 32: hybrid.agent.v1.AssignmentResult
+	(*v1.OperationProgress)(nil),   // 33: hybrid.agent.v1.OperationProgress
+	(*v1.HardwareFingerprint)(nil), // 34: hybrid.agent.v1.HardwareFingerprint
+	(*v1.Condition)(nil),           // 35: hybrid.agent.v1.Condition
 }
 var file_hybrid_plane_v1_resource_proto_depIdxs = []int32{
-	23, // 0: hybrid.plane.v1.Metadata.created_at:type_name -> google.protobuf.Timestamp
-	2,  // 1: hybrid.plane.v1.Resource.metadata:type_name -> hybrid.plane.v1.Metadata
-	4,  // 2: hybrid.plane.v1.Resource.hybrid_cluster:type_name -> hybrid.plane.v1.HybridClusterSpec
-	8,  // 3: hybrid.plane.v1.Resource.hybrid_profile:type_name -> hybrid.plane.v1.HybridProfileSpec
-	13, // 4: hybrid.plane.v1.Resource.node_pool:type_name -> hybrid.plane.v1.NodePoolSpec
-	17, // 5: hybrid.plane.v1.Resource.edge_host:type_name -> hybrid.plane.v1.EdgeHostSpec
-	20, // 6: hybrid.plane.v1.Resource.enrollment_token:type_name -> hybrid.plane.v1.EnrollmentTokenSpec
-	16, // 7: hybrid.plane.v1.Resource.node_pool_status:type_name -> hybrid.plane.v1.NodePoolStatus
-	18, // 8: hybrid.plane.v1.Resource.edge_host_status:type_name -> hybrid.plane.v1.EdgeHostStatus
-	21, // 9: hybrid.plane.v1.Resource.enrollment_token_status:type_name -> hybrid.plane.v1.EnrollmentTokenStatus
-	12, // 10: hybrid.plane.v1.Resource.hybrid_profile_status:type_name -> hybrid.plane.v1.HybridProfileStatus
-	5,  // 11: hybrid.plane.v1.HybridClusterSpec.access_management:type_name -> hybrid.plane.v1.AccessManagementSpec
-	24, // 12: hybrid.plane.v1.HybridClusterSpec.endpoint_access:type_name -> hybrid.agent.v1.EndpointAccess
-	6,  // 13: hybrid.plane.v1.AccessManagementSpec.systems_manager:type_name -> hybrid.plane.v1.SystemsManagerSpec
-	7,  // 14: hybrid.plane.v1.AccessManagementSpec.iam_roles_anywhere:type_name -> hybrid.plane.v1.IAMRolesAnywhereSpec
-	9,  // 15: hybrid.plane.v1.HybridProfileSpec.os:type_name -> hybrid.plane.v1.OSLayer
-	10, // 16: hybrid.plane.v1.HybridProfileSpec.kubernetes:type_name -> hybrid.plane.v1.KubernetesLayer
-	11, // 17: hybrid.plane.v1.HybridProfileSpec.network:type_name -> hybrid.plane.v1.NetworkLayer
+	27, // 0: hybrid.plane.v1.Metadata.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 1: hybrid.plane.v1.Resource.metadata:type_name -> hybrid.plane.v1.Metadata
+	5,  // 2: hybrid.plane.v1.Resource.hybrid_cluster:type_name -> hybrid.plane.v1.HybridClusterSpec
+	9,  // 3: hybrid.plane.v1.Resource.hybrid_profile:type_name -> hybrid.plane.v1.HybridProfileSpec
+	16, // 4: hybrid.plane.v1.Resource.node_pool:type_name -> hybrid.plane.v1.NodePoolSpec
+	21, // 5: hybrid.plane.v1.Resource.edge_host:type_name -> hybrid.plane.v1.EdgeHostSpec
+	24, // 6: hybrid.plane.v1.Resource.enrollment_token:type_name -> hybrid.plane.v1.EnrollmentTokenSpec
+	19, // 7: hybrid.plane.v1.Resource.node_pool_status:type_name -> hybrid.plane.v1.NodePoolStatus
+	22, // 8: hybrid.plane.v1.Resource.edge_host_status:type_name -> hybrid.plane.v1.EdgeHostStatus
+	25, // 9: hybrid.plane.v1.Resource.enrollment_token_status:type_name -> hybrid.plane.v1.EnrollmentTokenStatus
+	15, // 10: hybrid.plane.v1.Resource.hybrid_profile_status:type_name -> hybrid.plane.v1.HybridProfileStatus
+	6,  // 11: hybrid.plane.v1.HybridClusterSpec.access_management:type_name -> hybrid.plane.v1.AccessManagementSpec
+	28, // 12: hybrid.plane.v1.HybridClusterSpec.endpoint_access:type_name -> hybrid.agent.v1.EndpointAccess
+	7,  // 13: hybrid.plane.v1.AccessManagementSpec.systems_manager:type_name -> hybrid.plane.v1.SystemsManagerSpec
+	8,  // 14: hybrid.plane.v1.AccessManagementSpec.iam_roles_anywhere:type_name -> hybrid.plane.v1.IAMRolesAnywhereSpec
+	10, // 15: hybrid.plane.v1.HybridProfileSpec.os:type_name -> hybrid.plane.v1.OSLayer
+	12, // 16: hybrid.plane.v1.HybridProfileSpec.kubernetes:type_name -> hybrid.plane.v1.KubernetesLayer
+	14, // 17: hybrid.plane.v1.HybridProfileSpec.network:type_name -> hybrid.plane.v1.NetworkLayer
 	0,  // 18: hybrid.plane.v1.OSLayer.mode:type_name -> hybrid.plane.v1.OSMode
-	25, // 19: hybrid.plane.v1.KubernetesLayer.kubelet_config:type_name -> google.protobuf.Struct
-	22, // 20: hybrid.plane.v1.NodePoolSpec.labels:type_name -> hybrid.plane.v1.NodePoolSpec.LabelsEntry
-	14, // 21: hybrid.plane.v1.NodePoolSpec.taints:type_name -> hybrid.plane.v1.TaintSpec
-	15, // 22: hybrid.plane.v1.NodePoolSpec.hosts:type_name -> hybrid.plane.v1.PoolHost
-	1,  // 23: hybrid.plane.v1.NodePoolStatus.state:type_name -> hybrid.plane.v1.PoolState
-	23, // 24: hybrid.plane.v1.EdgeHostStatus.since:type_name -> google.protobuf.Timestamp
-	26, // 25: hybrid.plane.v1.EdgeHostStatus.inventory:type_name -> hybrid.agent.v1.Inventory
-	27, // 26: hybrid.plane.v1.EdgeHostStatus.host:type_name -> hybrid.agent.v1.HostStatus
-	28, // 27: hybrid.plane.v1.EdgeHostStatus.assignment:type_name -> hybrid.agent.v1.AssignmentResult
-	29, // 28: hybrid.plane.v1.EdgeHostStatus.operation:type_name -> hybrid.agent.v1.OperationProgress
-	30, // 29: hybrid.plane.v1.EdgeHostStatus.fingerprint:type_name -> hybrid.agent.v1.HardwareFingerprint
-	31, // 30: hybrid.plane.v1.EdgeHostStatus.conditions:type_name -> hybrid.agent.v1.Condition
-	19, // 31: hybrid.plane.v1.EdgeHostStatus.network_switch:type_name -> hybrid.plane.v1.OperationStatus
-	29, // 32: hybrid.plane.v1.OperationStatus.progress:type_name -> hybrid.agent.v1.OperationProgress
-	23, // 33: hybrid.plane.v1.OperationStatus.signed_at:type_name -> google.protobuf.Timestamp
-	23, // 34: hybrid.plane.v1.OperationStatus.answer_by:type_name -> google.protobuf.Timestamp
-	23, // 35: hybrid.plane.v1.EnrollmentTokenSpec.expires_at:type_name -> google.protobuf.Timestamp
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	11, // 19: hybrid.plane.v1.OSLayer.drain:type_name -> hybrid.plane.v1.DrainSpec
+	29, // 20: hybrid.plane.v1.KubernetesLayer.kubelet_config:type_name -> google.protobuf.Struct
+	13, // 21: hybrid.plane.v1.KubernetesLayer.nodeadm:type_name -> hybrid.plane.v1.NodeadmSpec
+	26, // 22: hybrid.plane.v1.NodePoolSpec.labels:type_name -> hybrid.plane.v1.NodePoolSpec.LabelsEntry
+	17, // 23: hybrid.plane.v1.NodePoolSpec.taints:type_name -> hybrid.plane.v1.TaintSpec
+	18, // 24: hybrid.plane.v1.NodePoolSpec.hosts:type_name -> hybrid.plane.v1.PoolHost
+	1,  // 25: hybrid.plane.v1.NodePoolStatus.state:type_name -> hybrid.plane.v1.PoolState
+	20, // 26: hybrid.plane.v1.NodePoolStatus.rollout:type_name -> hybrid.plane.v1.RolloutStatus
+	2,  // 27: hybrid.plane.v1.RolloutStatus.state:type_name -> hybrid.plane.v1.RolloutState
+	27, // 28: hybrid.plane.v1.RolloutStatus.started_at:type_name -> google.protobuf.Timestamp
+	27, // 29: hybrid.plane.v1.EdgeHostStatus.since:type_name -> google.protobuf.Timestamp
+	30, // 30: hybrid.plane.v1.EdgeHostStatus.inventory:type_name -> hybrid.agent.v1.Inventory
+	31, // 31: hybrid.plane.v1.EdgeHostStatus.host:type_name -> hybrid.agent.v1.HostStatus
+	32, // 32: hybrid.plane.v1.EdgeHostStatus.assignment:type_name -> hybrid.agent.v1.AssignmentResult
+	33, // 33: hybrid.plane.v1.EdgeHostStatus.operation:type_name -> hybrid.agent.v1.OperationProgress
+	34, // 34: hybrid.plane.v1.EdgeHostStatus.fingerprint:type_name -> hybrid.agent.v1.HardwareFingerprint
+	35, // 35: hybrid.plane.v1.EdgeHostStatus.conditions:type_name -> hybrid.agent.v1.Condition
+	23, // 36: hybrid.plane.v1.EdgeHostStatus.network_switch:type_name -> hybrid.plane.v1.OperationStatus
+	33, // 37: hybrid.plane.v1.OperationStatus.progress:type_name -> hybrid.agent.v1.OperationProgress
+	27, // 38: hybrid.plane.v1.OperationStatus.signed_at:type_name -> google.protobuf.Timestamp
+	27, // 39: hybrid.plane.v1.OperationStatus.answer_by:type_name -> google.protobuf.Timestamp
+	27, // 40: hybrid.plane.v1.EnrollmentTokenSpec.expires_at:type_name -> google.protobuf.Timestamp
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_plane_v1_resource_proto_init() }
@@ -2093,13 +2481,14 @@ func file_hybrid_plane_v1_resource_proto_init() {
 		(*AccessManagementSpec_SystemsManager)(nil),
 		(*AccessManagementSpec_IamRolesAnywhere)(nil),
 	}
+	file_hybrid_plane_v1_resource_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_plane_v1_resource_proto_rawDesc), len(file_hybrid_plane_v1_resource_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   21,
+			NumEnums:      3,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

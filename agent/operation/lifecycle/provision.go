@@ -1,7 +1,8 @@
-// Package provision is the operation that turns a host into a node for the
-// first time: checks, nodeadm install, config check, init, and the proof that
-// the Node is Ready. It says what the steps are; package engine runs them.
-package provision
+// Package lifecycle holds the operations on a node: provision, which turns a host
+// into one (checks, nodeadm install, config check, init, and the proof that the
+// Node is Ready), repave, reconfigure and leave. It says what the steps are;
+// package engine runs them.
+package lifecycle
 
 import (
 	"context"
