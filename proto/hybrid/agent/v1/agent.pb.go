@@ -1033,7 +1033,13 @@ type HostStatus struct {
 	VpnServers []string `protobuf:"bytes,12,rep,name=vpn_servers,json=vpnServers,proto3" json:"vpn_servers,omitempty"`
 	// What a repave to the assignment's node part would do; unset where none is
 	// required.
-	Forecast      *Forecast `protobuf:"bytes,13,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	Forecast *Forecast `protobuf:"bytes,13,opt,name=forecast,proto3" json:"forecast,omitempty"`
+	// IPv4 address that a repave to the assignment would give the node, where that is
+	// another than node_ip: the plane signs this one. At most 15 bytes.
+	WantedNodeIp string `protobuf:"bytes,14,opt,name=wanted_node_ip,json=wantedNodeIp,proto3" json:"wanted_node_ip,omitempty"`
+	// What has to be done by hand, each with the exact command: labels and taints that
+	// a node may not give itself. At most 16 of 512 bytes each.
+	Remarks       []string `protobuf:"bytes,15,rep,name=remarks,proto3" json:"remarks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1155,6 +1161,20 @@ func (x *HostStatus) GetVpnServers() []string {
 func (x *HostStatus) GetForecast() *Forecast {
 	if x != nil {
 		return x.Forecast
+	}
+	return nil
+}
+
+func (x *HostStatus) GetWantedNodeIp() string {
+	if x != nil {
+		return x.WantedNodeIp
+	}
+	return ""
+}
+
+func (x *HostStatus) GetRemarks() []string {
+	if x != nil {
+		return x.Remarks
 	}
 	return nil
 }
@@ -1597,7 +1617,7 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"\brefusals\x18\x04 \x03(\v2\x1d.hybrid.agent.v1.FieldRefusalR\brefusals\"<\n" +
 	"\fFieldRefusal\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xfb\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xbb\x04\n" +
 	"\n" +
 	"HostStatus\x12:\n" +
 	"\n" +
@@ -1619,7 +1639,9 @@ const file_hybrid_agent_v1_agent_proto_rawDesc = "" +
 	"vpn_server\x18\v \x01(\tR\tvpnServer\x12\x1f\n" +
 	"\vvpn_servers\x18\f \x03(\tR\n" +
 	"vpnServers\x125\n" +
-	"\bforecast\x18\r \x01(\v2\x19.hybrid.agent.v1.ForecastR\bforecast\"*\n" +
+	"\bforecast\x18\r \x01(\v2\x19.hybrid.agent.v1.ForecastR\bforecast\x12$\n" +
+	"\x0ewanted_node_ip\x18\x0e \x01(\tR\fwantedNodeIp\x12\x18\n" +
+	"\aremarks\x18\x0f \x03(\tR\aremarks\"*\n" +
 	"\x16NodeCertificateRequest\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"\xe3\x02\n" +
 	"\fPlaneMessage\x124\n" +

@@ -1583,8 +1583,10 @@ type NodeSummary struct {
 	Unschedulable bool `protobuf:"varint,9,opt,name=unschedulable,proto3" json:"unschedulable,omitempty"`
 	// When the node certificate is renewed.
 	CertificateRenewalAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=certificate_renewal_at,json=certificateRenewalAt,proto3" json:"certificate_renewal_at,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// As HostStatus.remarks. At most 16 of 512 bytes each.
+	Remarks       []string `protobuf:"bytes,11,rep,name=remarks,proto3" json:"remarks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeSummary) Reset() {
@@ -1683,6 +1685,13 @@ func (x *NodeSummary) GetUnschedulable() bool {
 func (x *NodeSummary) GetCertificateRenewalAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CertificateRenewalAt
+	}
+	return nil
+}
+
+func (x *NodeSummary) GetRemarks() []string {
+	if x != nil {
+		return x.Remarks
 	}
 	return nil
 }
@@ -1896,7 +1905,7 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\x03rtt\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03rtt\x12\x18\n" +
 	"\astratum\x18\x05 \x01(\rR\astratum\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12 \n" +
-	"\vfalseticker\x18\a \x01(\bR\vfalseticker\"\xd0\x03\n" +
+	"\vfalseticker\x18\a \x01(\bR\vfalseticker\"\xea\x03\n" +
 	"\vNodeSummary\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\x12'\n" +
@@ -1909,7 +1918,8 @@ const file_hybrid_local_v1_local_proto_rawDesc = "" +
 	"\x13serving_certificate\x18\b \x01(\tR\x12servingCertificate\x12$\n" +
 	"\runschedulable\x18\t \x01(\bR\runschedulable\x12P\n" +
 	"\x16certificate_renewal_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateRenewalAt\"\x11\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateRenewalAt\x12\x18\n" +
+	"\aremarks\x18\v \x03(\tR\aremarks\"\x11\n" +
 	"\x0fListNICsRequest\"<\n" +
 	"\x10ListNICsResponse\x12(\n" +
 	"\x04nics\x18\x01 \x03(\v2\x14.hybrid.agent.v1.NICR\x04nics2\x9e\x05\n" +
