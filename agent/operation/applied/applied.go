@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"slices"
 
 	"hybridagent/agent/store"
 )
@@ -19,26 +19,10 @@ import (
 const (
 	appliedFile     = "applied"
 	appliedCopy     = "applied.copy"
-	appliedSchema   = 1
+	appliedSchema   = 2
 	installedFile   = "installed"
 	installedSchema = 1
 )
-
-// State is the node part that is in force.
-type State struct {
-	// NodeDigest is the plane's digest of it.
-	NodeDigest string `json:"nodeDigest"`
-	// KubernetesVersion is its Kubernetes version.
-	KubernetesVersion string `json:"kubernetesVersion"`
-	// NodeIP is the address given to kubelet.
-	NodeIP string `json:"nodeIP"`
-	// NodeName is the Node's name.
-	NodeName string `json:"nodeName"`
-	// OperationID is the operation that applied it.
-	OperationID string `json:"operationID"`
-	// At is when, by the host's clock.
-	At time.Time `json:"at"`
-}
 
 // Installed is what the last successful nodeadm install put on the host.
 // nodeadm's own tracker holds no version.
@@ -66,9 +50,8 @@ func (d *DamagedError) Unwrap() error { return d.Err }
 // is then a *DamagedError. Where the copy is gone as well, the host counts as not
 // provisioned, and Lost says so.
 func ReadState(dir string) (State, bool, error) {
-	var state State
 	path := filepath.Join(dir, appliedFile)
-	found, err := read(path, appliedSchema, &state)
+	state, found, err := readState(path)
 	var damaged *DamagedError
 	if !errors.As(err, &damaged) {
 		return state, found, err
@@ -77,11 +60,11 @@ func ReadState(dir string) (State, bool, error) {
 	if asideErr != nil && !errors.Is(asideErr, fs.ErrNotExist) {
 		return State{}, false, errors.Join(err, asideErr)
 	}
-	state = State{}
-	if found, copyErr := read(filepath.Join(dir, appliedCopy), appliedSchema, &state); copyErr != nil || !found {
+	state, found, copyErr := readState(filepath.Join(dir, appliedCopy))
+	if copyErr != nil || !found {
 		return State{}, false, &DamagedError{fmt.Errorf("%w; it was set aside as %s, and its copy is no better; %s", err, aside, provisionAgain)}
 	}
-	if err := write(path, appliedSchema, state); err != nil {
+	if err := writeState(path, state); err != nil {
 		return State{}, false, err
 	}
 	return state, true, &DamagedError{fmt.Errorf("%w; it was set aside as %s and restored from its copy", err, aside)}
@@ -103,12 +86,31 @@ func Lost(dir string) string {
 	return provisionAgain
 }
 
-// WriteState puts on disk what is in force.
+// WriteState puts on disk what is in force, without its secrets.
 func WriteState(dir string, state State) error {
-	if err := write(filepath.Join(dir, appliedCopy), appliedSchema, state); err != nil {
+	if err := writeState(filepath.Join(dir, appliedCopy), state); err != nil {
 		return err
 	}
-	return write(filepath.Join(dir, appliedFile), appliedSchema, state)
+	return writeState(filepath.Join(dir, appliedFile), state)
+}
+
+// Forget removes every record of a node, the damaged ones included: the host is
+// none any more. It may be called again after a crash in the middle of it.
+func Forget(dir string) error {
+	paths := []string{filepath.Join(dir, appliedFile), filepath.Join(dir, appliedCopy), filepath.Join(dir, installedFile)}
+	for _, path := range slices.Clone(paths) {
+		aside, err := filepath.Glob(path + ".corrupt-*")
+		if err != nil {
+			return fmt.Errorf("cannot list damaged records: %w", err)
+		}
+		paths = append(aside, paths...)
+	}
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot forget what was applied: %w", err)
+		}
+	}
+	return store.SyncDir(dir)
 }
 
 // ReadInstalled returns what was installed; false where nothing was. A damaged
