@@ -56,23 +56,22 @@ func Prepare(p Plan) error {
 }
 
 func files(binary []byte, version string) map[string][]byte {
-	kubelet := []byte(fmt.Sprintf(kubeletScript, version, version, version))
-	if binary != nil {
-		kubelet = append(append([]byte{}, binary...), lab.VersionTrailer+version+"\n"...)
+	if binary != nil { // each version's programs differ, as the real ones do, and kubelet reads its version back
+		binary = append(append([]byte{}, binary...), lab.VersionTrailer+version+"\n"...)
 	}
 	return map[string][]byte{
-		"kubelet":                 kubelet,
+		"kubelet":                 orScript(binary, fmt.Sprintf(kubeletScript, version, version, version)),
 		"kubectl":                 []byte(fmt.Sprintf("#!/bin/sh\necho \"Client Version: v%s\"\n", version)),
 		"cni-plugins.tgz":         tgz("loopback", "#!/bin/sh\n"),
 		"ecr-credential-provider": orScript(binary, fmt.Sprintf("#!/bin/sh\n# ecr %s\nexit 1\n", version)),
-		"aws-iam-authenticator":   orScript(binary, authenticatorScript),
+		"aws-iam-authenticator":   orScript(binary, fmt.Sprintf(authenticatorScript, version)),
 	}
 }
 
 const (
 	kubeletScript = "#!/bin/sh\n# stand-in kubelet %s\ncase \"$1\" in --version) echo \"Kubernetes v%s\"; exit 0;; esac\n" +
 		"echo \"stand-in kubelet v%s $*\"\nexec sleep infinity\n"
-	authenticatorScript = "#!/bin/sh\nprintf '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1beta1\"," +
+	authenticatorScript = "#!/bin/sh\n# authenticator %s\nprintf '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1beta1\"," +
 		"\"spec\":{},\"status\":{\"token\":\"k8s-aws-v1.stub\"}}'\n"
 	signingHelperScript = "#!/bin/sh\ncase \"$1\" in\ncredential-process) printf '{\"Version\":1,\"AccessKeyId\":\"ASIALAB\"," +
 		"\"SecretAccessKey\":\"s\",\"SessionToken\":\"t\",\"Expiration\":\"2099-01-01T00:00:00Z\"}';;\nesac\n"

@@ -52,9 +52,10 @@ func (s *Server) publicRoutes(mux *http.ServeMux) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
 	}
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		major, minor, _ := strings.Cut(s.opt.Version, ".")
+		version := s.ClusterVersion()
+		major, minor, _ := strings.Cut(version, ".")
 		writeJSON(w, 200, map[string]string{
-			"major": major, "minor": minor, "gitVersion": "v" + s.opt.Version + ".0-eks-standin", "platform": "linux/amd64",
+			"major": major, "minor": minor, "gitVersion": "v" + version + ".0-eks-standin", "platform": "linux/amd64",
 		})
 	})
 }

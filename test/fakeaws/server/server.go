@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -64,6 +65,7 @@ type Server struct {
 	calls callLog
 
 	mu       sync.Mutex
+	cluster  string // its Kubernetes version
 	faults   Faults
 	faultSet chan struct{} // closed and replaced when faults change, so that hanging requests look again
 	sessions map[string]session
@@ -84,7 +86,7 @@ type Server struct {
 // New makes the certificates and starts both listeners. Close ends them.
 func New(opt Options) (*Server, error) {
 	s := &Server{
-		opt: opt.withDefaults(), faultSet: make(chan struct{}), sessions: map[string]session{},
+		opt: opt.withDefaults(), cluster: opt.withDefaults().Version, faultSet: make(chan struct{}), sessions: map[string]session{},
 		objects: map[string]map[string]object{}, beats: map[string]*beat{},
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background())
@@ -169,6 +171,25 @@ func (s *Server) Endpoint() string {
 		return s.opt.Endpoint
 	}
 	return strings.TrimSuffix("https://"+s.KubeAddr(), ":443")
+}
+
+// SetClusterVersion changes the cluster's Kubernetes version, major.minor, as an EKS upgrade of the control plane does.
+func (s *Server) SetClusterVersion(version string) error {
+	major, minor, ok := strings.Cut(version, ".")
+	if _, err := strconv.Atoi(major + minor); err != nil || !ok {
+		return fmt.Errorf("cannot set the cluster version %q: it must be major.minor", version)
+	}
+	s.mu.Lock()
+	s.cluster = version
+	s.mu.Unlock()
+	return nil
+}
+
+// ClusterVersion is the cluster's Kubernetes version, major.minor.
+func (s *Server) ClusterVersion() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cluster
 }
 
 // CA is the PEM certificate that signed the Kubernetes API's own.

@@ -131,7 +131,7 @@ func (r *run) perform(ctx context.Context, o options) error {
 		}
 		return usageError{configHelp, "No command specified"}
 	case "upgrade":
-		return r.upgrade(o)
+		return r.upgrade(ctx, o)
 	case "uninstall":
 		return r.uninstall(ctx, o)
 	case "debug", "sync-artifacts":

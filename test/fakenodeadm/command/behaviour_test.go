@@ -139,7 +139,6 @@ func TestWhatIsNotImitatedIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	h := freshHost(t)
 	h.succeed(installArgs)
-	h.fails([]string{"upgrade", "1.31", "-c", "file:///lab/nodeconfig.yaml"}, 1, "does not do an upgrade")
 	h.fails([]string{"debug", "-c", "file:///lab/nodeconfig.yaml"}, 1, "does not do")
 	ssm := append([]string{}, installArgs...)
 	ssm[3] = "ssm"
@@ -217,4 +216,64 @@ func TestUninstallOfANodeThatNeverRegisteredFails(t *testing.T) {
 	h.succeed(installArgs)
 	h.succeed(initArgs)
 	h.fails([]string{"uninstall"}, 1, "node not initialized")
+}
+
+// initialised is a host after install 1.30 and init, its Node cordoned.
+func initialised(t *testing.T) *host {
+	t.Helper()
+	h := freshHost(t)
+	h.succeed(installArgs)
+	h.succeed(initArgs)
+	h.server.PutNode("store-17-a", true)
+	return h
+}
+
+func TestUpgradePastTheClusterSucceedsAndInitThenRefusesTheSkew(t *testing.T) {
+	t.Parallel()
+	h := initialised(t)
+	h.must(h.server.SetClusterVersion("1.30"))
+	h.succeed(upgradeArgs)
+	h.fails(initArgs, 1, "kubelet version v1.31.5 is not compatible with the cluster's version 1.30")
+}
+
+func TestUpgradeLeavesKubeletsUnitFileAlone(t *testing.T) {
+	t.Parallel()
+	h := initialised(t)
+	const path, text = "/etc/systemd/system/kubelet.service", "[Service]\nExecStart=/usr/bin/kubelet --mine\n"
+	h.write(path, text, 0o644)
+	h.succeed(upgradeArgs)
+	raw, err := os.ReadFile(filepath.Join(h.root, path))
+	h.must(err)
+	if string(raw) != text {
+		t.Errorf("kubelet.service is now %q", raw)
+	}
+}
+
+func TestUpgradeKeepsTheCredentialProvider(t *testing.T) {
+	t.Parallel()
+	h := initialised(t)
+	h.write("/lab/nodeconfig.yaml", ssmNodeConfig, 0o644)
+	h.fails(upgradeArgs, 1, "upgrade does not support changing credential providers")
+}
+
+const ssmNodeConfig = `apiVersion: node.eks.aws/v1alpha1
+kind: NodeConfig
+spec:
+  cluster:
+    name: lab
+    region: us-west-2
+  hybrid:
+    ssm:
+      activationCode: lab-activation-code-0001
+      activationId: 11111111-2222-4333-8444-555555555555
+`
+
+func TestUpgradeEndsAtItsTimeout(t *testing.T) {
+	t.Parallel()
+	h := initialised(t)
+	h.faults = []lab.Fault{{Command: "upgrade", Phase: "kubectl", Action: "hang"}}
+	h.fails(append(append([]string{}, upgradeArgs...), "-t", "60s"), 1, "context deadline exceeded")
+	if got := h.tracker(); got != "present" {
+		t.Errorf("tracker is %s after a timeout, want present", got)
+	}
 }

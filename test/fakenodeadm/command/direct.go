@@ -39,10 +39,14 @@ func (Direct) Enable(unit string) error {
 	return nil
 }
 
-// Restart ends the child of an earlier run, if it still is that program, and starts a new one in a session of its own.
+// Restart ends the child of an earlier run, if it still is that program, and starts a new one in a session of its own. A restart
+// of containerd takes a running kubelet with it, as its Requires= does.
 func (Direct) Restart(unit string) error {
 	if unit == "containerd" {
-		return nil
+		if childOf("kubelet") == 0 {
+			return nil
+		}
+		unit = "kubelet"
 	}
 	raw, err := os.ReadFile(unitDir + unit + ".service")
 	if err != nil {

@@ -25,15 +25,28 @@ type download struct {
 // place downloads the artifact and its checksum, writes the file in place, and only then compares: a mismatch or an end in the
 // middle leaves the bad file where it is.
 func (r *run) place(ctx context.Context, a artifact, d download) error {
-	body, err := r.fetch(ctx, a.URI)
+	body, want, err := r.open(ctx, a, d)
 	if err != nil {
-		return fmt.Errorf("%s: getting artifact file reader: %w", d.source, err)
+		return err
 	}
 	defer body.Close()
-	want, err := r.checksum(ctx, a.Checksum)
+	return r.fill(ctx, body, want, d)
+}
+
+// open begins the download and gets the checksum.
+func (r *run) open(ctx context.Context, a artifact, d download) (body io.ReadCloser, want string, err error) {
+	body, err = r.fetch(ctx, a.URI)
 	if err != nil {
-		return fmt.Errorf("%s: getting artifact checksum reader: %w", d.source, err)
+		return nil, "", fmt.Errorf("%s: getting artifact file reader: %w", d.source, err)
 	}
+	if want, err = r.checksum(ctx, a.Checksum); err != nil {
+		body.Close()
+		return nil, "", fmt.Errorf("%s: getting artifact checksum reader: %w", d.source, err)
+	}
+	return body, want, nil
+}
+
+func (r *run) fill(ctx context.Context, body io.Reader, want string, d download) error {
 	got, err := r.installFile(d.path, body)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {

@@ -1,7 +1,7 @@
-// Package command is the stand-in's nodeadm: install, config check, init and uninstall with the behaviours of nodeadm v1.0.20,
-// bad ones included (silent success without a tracker, files written in place, odd modes, no lock, no signal handling). It
-// owns messages, calls, files and their order; unit control and the machine are behind small seams. What it does not do
-// yet (upgrade of an installed node, debug) it refuses by name.
+// Package command is the stand-in's nodeadm: install, config check, init, upgrade and uninstall with the behaviours of nodeadm
+// v1.0.20, bad ones included (silent success without a tracker, files written in place, odd modes, no lock, no signal handling).
+// It owns messages, calls, files and their order; unit control and the machine are behind small seams. What it does not do
+// it refuses by name.
 package command
 
 import (

@@ -106,6 +106,8 @@ var installArgs = []string{"install", "1.30", "-p", "iam-ra", "-s", "none", "-r"
 
 var initArgs = []string{"init", "-c", "file:///lab/nodeconfig.yaml", "-m", "file:///lab/manifest.yaml", "--skip", "none"}
 
+var upgradeArgs = []string{"upgrade", "1.31", "-c", "file:///lab/nodeconfig.yaml", "-m", "file:///lab/manifest.yaml", "--private-mode"}
+
 func (h *host) succeed(args []string) {
 	h.t.Helper()
 	if _, stderr, code := h.exec(args, false); code != 0 {
@@ -124,7 +126,22 @@ func (h *host) step(step string) {
 		h.must(os.Truncate(filepath.Join(h.root, path), 0))
 		return
 	}
+	if path, ok := strings.CutPrefix(step, facts.StepTruncate); ok {
+		h.must(os.Truncate(filepath.Join(h.root, path), 40))
+		return
+	}
+	if path, ok := strings.CutPrefix(step, facts.StepLeftover); ok {
+		h.write(path, "cut off", 0o644)
+		return
+	}
 	switch step {
+	case facts.StepUpgrade:
+		h.server.PutNode("store-17-a", true)
+		h.succeed(upgradeArgs)
+	case facts.StepKubeHangs:
+		h.must(h.server.SetFaults(server.Faults{KubeAPI: "hang"}))
+	case facts.StepDaemonPod:
+		h.pods(`[{"metadata":{"namespace":"kube-system","name":"cilium-x","ownerReferences":[{"kind":"DaemonSet","name":"cilium"}]},"spec":{"nodeName":"store-17-a"}}]`)
 	case facts.StepInstall:
 		h.succeed(installArgs)
 	case facts.StepInit:
@@ -148,8 +165,9 @@ func (h *host) step(step string) {
 	case facts.StepNodeCordoned, facts.StepNodeSchedulable:
 		h.server.PutNode("store-17-a", step == facts.StepNodeCordoned)
 	case facts.StepPodLeft:
-		h.podLeft()
+		h.pods(`[{"metadata":{"namespace":"shop","name":"web-0"},"spec":{"nodeName":"store-17-a"},"status":{"phase":"Running"}}]`)
 	case facts.StepCrashLoop:
+		h.write("/usr/bin/kubelet", crashingKubelet, 0o755)
 		h.units.crashLoop, h.units.remembered, h.units.active["kubelet"] = true, true, false
 	case facts.StepCNIFiles:
 		h.write("/etc/cni/net.d/05-cilium.conflist", "{}", 0o644)
@@ -187,8 +205,7 @@ func (h *host) kubeDown() {
 	h.kube = down
 }
 
-func (h *host) podLeft() {
-	body := `[{"metadata":{"namespace":"shop","name":"web-0"},"spec":{"nodeName":"store-17-a"},"status":{"phase":"Running"}}]`
+func (h *host) pods(body string) {
 	resp, err := http.Post(h.server.AWSURL()+"/lab/pods", "application/json", strings.NewReader(body))
 	h.must(err)
 	resp.Body.Close()

@@ -41,7 +41,7 @@ func (r *run) init(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if !installed {
+	if installed == nil {
 		r.log.info("init/init.go:111", "Nodeadm components are not installed. Please run `nodeadm install` before running init")
 		return nil
 	}
@@ -71,7 +71,9 @@ func (r *run) init(ctx context.Context, o options) error {
 
 // configureAWS writes the AWS profile, before anything is checked against AWS: a refused init leaves it behind.
 func (i *initRun) configureAWS(ctx context.Context) error {
-	i.log.info("flows/init.go:35", "Configuring Aws...")
+	if i.command == "init" {
+		i.log.info("flows/init.go:35", "Configuring Aws...")
+	}
 	if err := i.phase(ctx, "configure-aws"); err != nil {
 		return err
 	}

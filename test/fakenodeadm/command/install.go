@@ -17,6 +17,10 @@ type component struct {
 	path           string
 }
 
+func (c component) download() download {
+	return download{source: "getting " + c.label + " source", label: c.label, path: c.path}
+}
+
 func components() []component {
 	return []component{
 		{"kubelet", "kubelet", "kubelet", "flows/install.go:133", "kubelet", "kubelet/install.go:73", "/usr/bin/kubelet"},
@@ -65,7 +69,7 @@ func (r *run) install(ctx context.Context, o options) error {
 	if err := r.phase(ctx, "tracker"); err != nil {
 		return err
 	}
-	if err := r.write(trackerPath, trackerText, 0o644, 0o644); err != nil {
+	if err := r.write(trackerPath, tracked{Containerd: "none", IamRolesAnywhere: true}.text(), 0o644, 0o644); err != nil {
 		return err
 	}
 	r.log.info("flows/install.go:55", "Private mode install completed")
@@ -89,19 +93,20 @@ func (r *run) checkInstall(o options) error {
 
 const signingHelperPath = "/usr/local/bin/aws_signing_helper"
 
+func signingHelperDownload() download {
+	return download{source: "getting source for aws_signing_helper", label: "aws_signing_helper", path: signingHelperPath}
+}
+
 func (r *run) installSigningHelper(ctx context.Context, m *manifest) error {
 	r.log.info("flows/install.go:102", "Installing AWS signing helper...")
 	if err := r.phase(ctx, "aws_signing_helper"); err != nil {
 		return err
 	}
-	if len(m.RolesAnywhere) == 0 {
-		return stackf("installing aws_signing_helper: no iam_roles_anywhere_releases in the manifest")
-	}
-	a, err := find(m.RolesAnywhere[len(m.RolesAnywhere)-1].Artifacts, "aws_signing_helper")
+	a, err := m.signingHelper()
 	if err != nil {
 		return err
 	}
-	d := download{source: "getting source for aws_signing_helper", label: "aws_signing_helper", path: signingHelperPath}
+	d := signingHelperDownload()
 	err = r.retrying(ctx, "iamrolesanywhere/install.go:64", "aws_signing_helper", func() error { return r.place(ctx, a, d) })
 	if err != nil {
 		return stackf("installing aws_signing_helper: downloading aws_signing_helper: %w", err)
@@ -118,7 +123,7 @@ func (r *run) installComponent(ctx context.Context, c component, artifacts []art
 	if err != nil {
 		return err
 	}
-	d := download{source: "getting " + c.label + " source", label: c.label, path: c.path}
+	d := c.download()
 	err = r.retrying(ctx, c.retryAt, c.label, func() error {
 		if err := r.place(ctx, a, d); err != nil {
 			return err

@@ -62,7 +62,7 @@ func (m *manifest) release(wanted string) (version string, artifacts []artifact,
 	parts := strings.Split(wanted, ".")
 	for _, p := range parts {
 		if _, err := strconv.Atoi(p); err != nil || len(parts) > 3 {
-			return "", nil, stackf("invalid kubernetes version %q", wanted)
+			return "", nil, stackf("getting latest eks release: invalid semantic version: %s", wanted)
 		}
 	}
 	for _, rel := range m.EKS {
@@ -78,6 +78,14 @@ func (m *manifest) release(wanted string) (version string, artifacts []artifact,
 		return "", nil, stackf("getting latest eks release: input semver did not match with any available releases")
 	}
 	return version, artifacts, nil
+}
+
+// signingHelper is the newest one in the manifest.
+func (m *manifest) signingHelper() (artifact, error) {
+	if len(m.RolesAnywhere) == 0 {
+		return artifact{}, stackf("installing aws_signing_helper: no iam_roles_anywhere_releases in the manifest")
+	}
+	return find(m.RolesAnywhere[len(m.RolesAnywhere)-1].Artifacts, "aws_signing_helper")
 }
 
 func newer(a, b string) bool {

@@ -2,44 +2,47 @@ package command
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+
+	"github.com/goccy/go-yaml"
 )
 
-const (
-	trackerPath = "/opt/nodeadm/tracker"
-	// trackerText is what an install with Roles Anywhere and containerd source none leaves.
-	trackerText = "Artifacts:\n  CniPlugins: true\n  Containerd: none\n  IamAuthenticator: true\n  IamRolesAnywhere: true\n" +
-		"  ImageCredentialProvider: true\n  Iptables: false\n  Kubectl: true\n  Kubelet: true\n  Ssm: false\n"
-)
+const trackerPath = "/opt/nodeadm/tracker"
 
-// tracker tells whether something is installed. An empty tracker file makes the real program dereference nil.
-func (r *run) tracker() (installed bool, err error) {
-	raw, err := os.ReadFile(r.path(trackerPath))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if strings.TrimSpace(string(raw)) == "" {
-		return false, errPanic
-	}
-	return true, nil
+// tracked is what an install wrote down of itself.
+type tracked struct {
+	Containerd       string `yaml:"Containerd"`
+	Iptables         bool   `yaml:"Iptables"`
+	IamRolesAnywhere bool   `yaml:"IamRolesAnywhere"`
+	Ssm              bool   `yaml:"Ssm"`
 }
 
-func (r *run) upgrade(o options) error {
-	if len(o.positional) == 0 {
-		return usageError{upgradeHelp, "Required positional of subcommand upgrade named KUBERNETES_VERSION not found at position 1"}
+// text is the tracker file; the components that every install places are always there.
+func (t tracked) text() string {
+	return fmt.Sprintf("Artifacts:\n  CniPlugins: true\n  Containerd: %s\n  IamAuthenticator: true\n  IamRolesAnywhere: %t\n"+
+		"  ImageCredentialProvider: true\n  Iptables: %t\n  Kubectl: true\n  Kubelet: true\n  Ssm: %t\n",
+		t.Containerd, t.IamRolesAnywhere, t.Iptables, t.Ssm)
+}
+
+// tracker reads what is installed; nil means nothing. An empty tracker file makes the real program dereference nil.
+func (r *run) tracker() (*tracked, error) {
+	raw, err := os.ReadFile(r.path(trackerPath))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
 	}
-	r.log.info("upgrade/upgrade.go:111", "Loading installed components")
-	installed, err := r.tracker()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !installed {
-		r.log.info("upgrade/upgrade.go:114", "No nodeadm components installed. Please use nodeadm install and nodeadm init commands to bootstrap a node")
-		return nil
+	if strings.TrimSpace(string(raw)) == "" {
+		return nil, errPanic
 	}
-	return errors.New("this stand-in does not do an upgrade of an installed node yet: nothing was changed")
+	var file struct {
+		Artifacts tracked `yaml:"Artifacts"`
+	}
+	if err := yaml.Unmarshal(raw, &file); err != nil {
+		return nil, fmt.Errorf("invalid yaml data in tracker: %w", err)
+	}
+	return &file.Artifacts, nil
 }

@@ -55,7 +55,10 @@ func (u *units) Enable(unit string) error {
 	return nil
 }
 
-// Restart has the side effects that the recorded runs show: containerd makes folders, the updater writes credentials.
+const crashingKubelet = "#!/bin/sh\nexit 1\n"
+
+// Restart has the side effects that the recorded runs show: containerd makes folders and takes a running kubelet with it
+// (Requires=), the updater writes credentials.
 func (u *units) Restart(unit string) error {
 	switch unit {
 	case "containerd":
@@ -64,11 +67,20 @@ func (u *units) Restart(unit string) error {
 			return nil
 		}
 		u.containerd = "active/running"
+		if u.active["kubelet"] {
+			u.started["kubelet"] = true
+		}
 		for _, dir := range []string{"/opt/containerd/bin", "/opt/containerd/lib"} {
 			if err := os.MkdirAll(filepath.Join(u.root, dir), 0o711); err != nil {
 				return err
 			}
 		}
+	case "kubelet":
+		raw, err := os.ReadFile(filepath.Join(u.root, "/usr/bin/kubelet"))
+		if err != nil {
+			return err
+		}
+		u.crashLoop = string(raw) == crashingKubelet
 	case "aws_signing_helper_update":
 		text := "[default]\naws_access_key_id=ASIALAB\naws_secret_access_key=s\naws_session_token=t\n"
 		if err := os.WriteFile(filepath.Join(u.root, "/eks-hybrid/.aws/credentials"), []byte(text), 0o644); err != nil {

@@ -36,7 +36,7 @@ type Case struct {
 	// Messages are the lines of stderr in the form of Line.
 	Messages Lines `json:"messages"`
 	// Calls are requests to AWS, artifacts and the Kubernetes API in order, as "service METHOD path [action] status".
-	Calls []string `json:"calls,omitempty"`
+	Calls Lines `json:"calls,omitzero"`
 	// Files are changes by path; FilesLike names a case with exactly the same ones.
 	Files     map[string]string `json:"files,omitempty"`
 	FilesLike string            `json:"filesLike,omitempty"`
@@ -46,7 +46,8 @@ type Case struct {
 	Tracker string `json:"tracker"`
 }
 
-// Lines are messages, shortened by what they have in common with another case: Head lines of its beginning and Tail of its end.
+// Lines are messages or calls, shortened by what they have in common with another case's: Head lines of its beginning and Tail of
+// its end.
 type Lines struct {
 	Like string   `json:"like,omitempty"`
 	Head int      `json:"head,omitempty"`
@@ -79,12 +80,21 @@ func (t *Table) Case(name string) *Case {
 	return nil
 }
 
-// Expand returns all lines of the case's messages.
-func (t *Table) Expand(l Lines) []string {
+// MessagesOf returns all of the case's messages.
+func (t *Table) MessagesOf(c *Case) []string {
+	return t.expand(c.Messages, func(c *Case) Lines { return c.Messages })
+}
+
+// CallsOf returns all of the case's calls.
+func (t *Table) CallsOf(c *Case) []string {
+	return t.expand(c.Calls, func(c *Case) Lines { return c.Calls })
+}
+
+func (t *Table) expand(l Lines, of func(*Case) Lines) []string {
 	if l.Like == "" {
 		return l.Own
 	}
-	base := t.Expand(t.Case(l.Like).Messages)
+	base := t.expand(of(t.Case(l.Like)), of)
 	out := append([]string{}, base[:l.Head]...)
 	out = append(out, l.Own...)
 	return append(out, base[len(base)-l.Tail:]...)

@@ -16,7 +16,7 @@ func TestShortenedLinesExpandToTheSame(t *testing.T) {
 		base := rapid.SliceOfN(line, 0, 20).Draw(t, "base")
 		lines := rapid.SliceOfN(line, 0, 20).Draw(t, "lines")
 		table := &Table{Cases: []Case{{Name: "base", Messages: Lines{Own: base}}}}
-		if got := table.Expand(Shorten("base", base, lines)); !slices.Equal(got, lines) {
+		if got := table.MessagesOf(&Case{Messages: Shorten("base", base, lines)}); !slices.Equal(got, lines) {
 			t.Errorf("expanded to %q, want %q", got, lines)
 		}
 	})
@@ -32,6 +32,9 @@ func TestEveryReferenceInTheTableResolves(t *testing.T) {
 		c := &table.Cases[i]
 		if c.Messages.Like != "" && table.Case(c.Messages.Like) == nil {
 			t.Errorf("%s: messages like %q, which is no case", c.Name, c.Messages.Like)
+		}
+		if c.Calls.Like != "" && table.Case(c.Calls.Like) == nil {
+			t.Errorf("%s: calls like %q, which is no case", c.Name, c.Calls.Like)
 		}
 		if c.FilesLike != "" && table.Case(c.FilesLike) == nil {
 			t.Errorf("%s: files like %q, which is no case", c.Name, c.FilesLike)

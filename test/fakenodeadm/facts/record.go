@@ -55,8 +55,7 @@ type fileChange struct {
 	After                             struct{ Mode, Content string }
 }
 
-// FromFolder makes the table from a folder of transcripts: every run of install, config check and init , uninstall and of the bare
-// program, and those of upgrade that find nothing installed.
+// FromFolder makes the table from a folder of transcripts.
 func FromFolder(dir string) (*Table, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
@@ -75,19 +74,9 @@ func FromFolder(dir string) (*Table, error) {
 		if err := json.Unmarshal(raw, &rec); err != nil {
 			return nil, fmt.Errorf("cannot read transcript %s: %w", path, err)
 		}
-		if rec.wanted() {
-			t.add(strings.TrimSuffix(filepath.Base(path), ".json"), &rec)
-		}
+		t.add(strings.TrimSuffix(filepath.Base(path), ".json"), &rec)
 	}
 	return t, nil
-}
-
-func (r *recording) wanted() bool {
-	if len(r.Command) < 2 {
-		return true
-	}
-	nothingInstalled := r.Initial.Tracker == nil || *r.Initial.Tracker == ""
-	return r.Command[1] != "upgrade" || nothingInstalled || r.Command[len(r.Command)-1] == "--help"
 }
 
 func (t *Table) add(name string, r *recording) {
@@ -101,8 +90,8 @@ func (t *Table) add(name string, r *recording) {
 		t.Configs[strings.TrimPrefix(uri, "file://")] = text
 	}
 	c.Setup = r.setup()
-	c.Messages = t.shorten(r.messages())
-	c.Calls = r.calls()
+	c.Messages = t.shorten(r.messages(), func(c *Case) Lines { return c.Messages })
+	c.Calls = t.shorten(r.calls(), func(c *Case) Lines { return c.Calls })
 	c.Files = t.files(r)
 	for i := range t.Cases {
 		if len(c.Files) > 3 && t.Cases[i].FilesLike == "" && fmt.Sprint(t.Cases[i].Files) == fmt.Sprint(c.Files) {
@@ -130,13 +119,12 @@ func Unit(state map[string]string, started bool) string {
 	return text
 }
 
-func (t *Table) shorten(lines []string) Lines {
+// shorten stores lines by their difference to those of the case that has most in common.
+func (t *Table) shorten(lines []string, of func(*Case) Lines) Lines {
 	best := Lines{Own: lines}
 	for i := range t.Cases {
-		if t.Cases[i].Messages.Like != "" {
-			continue
-		}
-		if l := Shorten(t.Cases[i].Name, t.Cases[i].Messages.Own, lines); l.Like != "" && len(l.Own) < len(best.Own) {
+		c := &t.Cases[i]
+		if l := Shorten(c.Name, t.expand(of(c), of), lines); l.Like != "" && len(l.Own) < len(best.Own) {
 			best = l
 		}
 	}
