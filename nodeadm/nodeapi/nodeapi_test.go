@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -58,7 +59,7 @@ func TestRead(t *testing.T) {
 	path := kubeconfig(t, server.URL)
 	node, err := nodeapi.Read(t.Context(), path, "edge-1")
 	want := nodeapi.Node{Name: "edge-1", Reason: "KubeletNotReady", Message: "no CNI", KubeletVersion: "v1.31.5", InternalIP: "10.200.0.11"}
-	if err != nil || node != want {
+	if err != nil || !reflect.DeepEqual(node, want) {
 		t.Errorf("Read = %+v, %v, want %+v", node, err, want)
 	}
 	if _, err := nodeapi.Read(t.Context(), path, "unknown"); !errors.Is(err, nodeapi.ErrNoNode) {
