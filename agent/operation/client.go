@@ -52,7 +52,7 @@ func (c *Client) Follow(ctx context.Context, id string, onProgress func(*agentv1
 // NodeKeyCSR has the node's key made where there is none, and returns a DER
 // certificate signing request for it.
 func (c *Client) NodeKeyCSR(ctx context.Context) ([]byte, error) {
-	reply, err := c.ask(ctx, &agentv1.DoorRequest{Request: &agentv1.DoorRequest_NodeKeyCsr{NodeKeyCsr: &agentv1.NodeKeyCSRRequest{}}})
+	reply, err := c.ask(ctx, answerTimeout, &agentv1.DoorRequest{Request: &agentv1.DoorRequest_NodeKeyCsr{NodeKeyCsr: &agentv1.NodeKeyCSRRequest{}}})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (c *Client) NodeKeyCSR(ctx context.Context) ([]byte, error) {
 // InstallNodeCertificate hands over the node's DER certificate.
 func (c *Client) InstallNodeCertificate(ctx context.Context, der []byte) error {
 	request := &agentv1.InstallNodeCertificateRequest{Certificate: der}
-	reply, err := c.ask(ctx, &agentv1.DoorRequest{Request: &agentv1.DoorRequest_InstallNodeCertificate{InstallNodeCertificate: request}})
+	reply, err := c.ask(ctx, answerTimeout, &agentv1.DoorRequest{Request: &agentv1.DoorRequest_InstallNodeCertificate{InstallNodeCertificate: request}})
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (c *Client) InstallNodeCertificate(ctx context.Context, der []byte) error {
 
 // EraseToken has the enrolment token overwritten and removed.
 func (c *Client) EraseToken(ctx context.Context) error {
-	reply, err := c.ask(ctx, &agentv1.DoorRequest{Request: &agentv1.DoorRequest_EraseToken{EraseToken: &agentv1.EraseTokenRequest{}}})
+	reply, err := c.ask(ctx, answerTimeout, &agentv1.DoorRequest{Request: &agentv1.DoorRequest_EraseToken{EraseToken: &agentv1.EraseTokenRequest{}}})
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (c *Client) EraseToken(ctx context.Context) error {
 // ReadNodeState returns what root can see of the node. It may be asked as
 // often as one likes: the door answers from memory between its own readings.
 func (c *Client) ReadNodeState(ctx context.Context) (*agentv1.NodeState, error) {
-	reply, err := c.ask(ctx, &agentv1.DoorRequest{Request: &agentv1.DoorRequest_ReadNodeState{ReadNodeState: &agentv1.ReadNodeStateRequest{}}})
+	reply, err := c.ask(ctx, answerTimeout, &agentv1.DoorRequest{Request: &agentv1.DoorRequest_ReadNodeState{ReadNodeState: &agentv1.ReadNodeStateRequest{}}})
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +106,8 @@ const retryPause = 100 * time.Millisecond
 // ask sends a request and returns its one reply. A connection that ends without
 // one was dropped by a process that was about to end when idle; systemd starts
 // the next one, so the request is made once more.
-func (c *Client) ask(ctx context.Context, request *agentv1.DoorRequest) (*agentv1.DoorReply, error) {
-	reply, err := c.askOnce(ctx, request)
+func (c *Client) ask(ctx context.Context, limit time.Duration, request *agentv1.DoorRequest) (*agentv1.DoorReply, error) {
+	reply, err := c.askOnce(ctx, limit, request)
 	if !errors.Is(err, ErrInterrupted) {
 		return reply, err
 	}
@@ -115,12 +115,12 @@ func (c *Client) ask(ctx context.Context, request *agentv1.DoorRequest) (*agentv
 	case <-ctx.Done():
 		return nil, err
 	case <-time.After(retryPause):
-		return c.askOnce(ctx, request)
+		return c.askOnce(ctx, limit, request)
 	}
 }
 
-func (c *Client) askOnce(ctx context.Context, request *agentv1.DoorRequest) (*agentv1.DoorReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+func (c *Client) askOnce(ctx context.Context, limit time.Duration, request *agentv1.DoorRequest) (*agentv1.DoorReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, done, err := c.send(ctx, request)
 	if err != nil {

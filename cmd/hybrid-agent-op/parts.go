@@ -109,6 +109,7 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 	p.door = door.New(p.log.Named("door"), door.Options{
 		Trust:                  operation.Trust{Pins: []operation.Pin{cfg.Plane.PinSum()}, HostID: hostID},
 		Allowed:                user.allowed,
+		LocalRoot:              run.Name() == "systemd",
 		Operations:             p.engine,
 		NodeKeyCSR:             keys.CSR,
 		InstallNodeCertificate: keys.Install,

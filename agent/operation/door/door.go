@@ -5,64 +5,26 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 
 	"hybridagent/agent/operation"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
-// Bounds of the door.
-const (
-	// readLimit is how long a peer may take to send its frame.
-	readLimit = 5 * time.Second
-	// writeLimit is how long a peer may take to take an answer.
-	writeLimit = 5 * time.Second
-	// maxConnections is how many are served at once; more are told to come back.
-	maxConnections = 16
-	// requestsPerSecond and requestBurst bound the work that a peer can cause.
-	requestsPerSecond = 20
-	requestBurst      = 60
-)
-
-// Operations is what the door needs of the engine.
-type Operations interface {
-	Submit(op *agentv1.Operation, signed []byte) error
-	Follow(ctx context.Context, id string, send func(*agentv1.OperationProgress) error) error
-}
-
-// Options are what the door serves and whom.
-type Options struct {
-	// Trust is what signed operations are checked against.
-	Trust operation.Trust
-	// Allowed reports whether a user may use the door.
-	Allowed func(uid uint32) bool
-	// Operations runs signed operations.
-	Operations Operations
-	// NodeKeyCSR, InstallNodeCertificate, EraseToken and ReadNodeState serve the
-	// requests of the same names.
-	NodeKeyCSR             func() ([]byte, error)
-	InstallNodeCertificate func(der []byte) error
-	EraseToken             func() error
-	ReadNodeState          func(ctx context.Context) (*agentv1.NodeState, error)
-	// Now is the clock.
-	Now func() time.Time
-	// ReadLimit replaces the time to send a frame, for tests.
-	ReadLimit time.Duration
-}
-
 // Door serves a socket.
 type Door struct {
-	log   *zap.Logger
-	opt   Options
-	slots chan struct{}
-	limit *rate.Limiter
-	// noise bounds how much of the log refusals can fill.
-	noise *rate.Limiter
-	muted atomic.Int64
+	log          *zap.Logger
+	opt          Options
+	daemon, root *class
+	costs        costs
+	noise        *noise
+	// dismissed are those who were refused and may still be writing.
+	dismissed chan struct{}
+	// decoding is held while a request is decoded and checked, which can take many
+	// times its size in memory.
+	decoding sync.Mutex
 
 	mutex  sync.Mutex
 	since  time.Time
@@ -78,12 +40,12 @@ func New(log *zap.Logger, opt Options) *Door {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if opt.peerOf == nil {
+		opt.peerOf = peerOf
+	}
 	return &Door{
-		log: log, opt: opt,
-		slots: make(chan struct{}, maxConnections),
-		limit: rate.NewLimiter(requestsPerSecond, requestBurst),
-		noise: rate.NewLimiter(5, 20),
-		since: time.Now(),
+		log: log, opt: opt, daemon: newClass(maxConnections), root: newClass(maxRootConnections),
+		costs: newCosts(), noise: newNoise(), dismissed: make(chan struct{}, maxConnections), since: time.Now(),
 	}
 }
 
@@ -125,7 +87,7 @@ func (d *Door) Serve(ctx context.Context, listener net.Listener) error {
 			}
 			return err
 		}
-		connections.Go(func() { d.handle(ctx, conn) })
+		d.admit(ctx, conn, &connections)
 	}
 }
 
@@ -136,40 +98,63 @@ func pause(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// handle serves one connection: one request.
-func (d *Door) handle(ctx context.Context, conn net.Conn) {
-	defer func() { _ = conn.Close() }()
+// admit decides who is served. Who is not is told so at once: thousands of them
+// cost no more than their turn.
+func (d *Door) admit(ctx context.Context, conn net.Conn, connections *sync.WaitGroup) {
 	if !d.enter() {
+		_ = conn.Close()
 		return
 	}
-	defer d.leave()
-	peer, err := peerOf(conn)
+	peer, err := d.opt.peerOf(conn)
 	if err != nil {
 		d.log.Error("cannot tell who connects", zap.Error(err))
+		d.leave(conn)
 		return
 	}
-	refuse := func(refusal *operation.Refusal) {
-		d.report(peer, refusal)
-		_ = d.send(conn, &agentv1.DoorReply{Reply: &agentv1.DoorReply_Refusal{Refusal: refusal.Proto()}})
-		drain(conn)
+	places, refusal := d.placesOf(peer)
+	if refusal == nil {
+		refusal = places.enter()
 	}
-	if !d.opt.Allowed(peer.uid) {
-		refuse(operation.Refuse(forbidden, "user %d may not ask hybrid-agent-op for anything", peer.uid))
+	if refusal != nil {
+		d.refuse(conn, peer, refusal)
+		d.dismiss(conn, connections)
 		return
 	}
+	connections.Go(func() {
+		defer d.leave(conn)
+		defer places.leave()
+		if err := d.serve(ctx, conn, peer); err != nil {
+			d.refuse(conn, peer, asRefusal(err))
+			drain(conn)
+		}
+	})
+}
+
+// dismiss closes the connection of a peer that was refused. A few get the time to
+// read on; in a burst that is not to be had.
+func (d *Door) dismiss(conn net.Conn, connections *sync.WaitGroup) {
 	select {
-	case d.slots <- struct{}{}:
-		defer func() { <-d.slots }()
+	case d.dismissed <- struct{}{}:
 	default:
-		refuse(operation.Refuse(busy, "hybrid-agent-op serves %d connections already; try again", maxConnections))
+		d.leave(conn)
 		return
 	}
-	if !d.limit.Allow() {
-		refuse(operation.Refuse(busy, "too many requests at once; try again in a moment"))
-		return
-	}
-	if err := d.serve(ctx, conn, peer); err != nil {
-		refuse(asRefusal(err))
+	connections.Go(func() {
+		defer func() { <-d.dismissed }()
+		defer d.leave(conn)
+		drain(conn)
+	})
+}
+
+// placesOf returns the places that a peer may take.
+func (d *Door) placesOf(peer peer) (*class, *operation.Refusal) {
+	switch {
+	case !d.opt.Allowed(peer.uid):
+		return nil, operation.Refuse(forbidden, "user %d may not ask hybrid-agent-op for anything", peer.uid)
+	case peer.uid == 0:
+		return d.root, nil
+	default:
+		return d.daemon, nil
 	}
 }
 
@@ -184,21 +169,22 @@ func (d *Door) enter() bool {
 	return true
 }
 
-func (d *Door) leave() {
+// leave closes a connection that enter counted.
+func (d *Door) leave(conn net.Conn) {
+	_ = conn.Close()
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.open--
 	d.since = time.Now()
 }
 
-// report logs a refusal, within bounds.
-func (d *Door) report(peer peer, refusal *operation.Refusal) {
-	if !d.noise.Allow() {
-		d.muted.Add(1)
-		return
+// refuse logs a refusal, within bounds, and sends it.
+func (d *Door) refuse(conn net.Conn, peer peer, refusal *operation.Refusal) {
+	if muted, ok := d.noise.passes(refusal.Reason); ok {
+		d.log.Warn("request refused", zap.Uint32("uid", peer.uid), zap.Int32("pid", peer.pid),
+			zap.Stringer("reason", refusal.Reason), zap.String("message", refusal.Message), zap.Int64("not_logged", muted))
 	}
-	d.log.Warn("request refused", zap.Uint32("uid", peer.uid), zap.Int32("pid", peer.pid),
-		zap.Stringer("reason", refusal.Reason), zap.String("message", refusal.Message), zap.Int64("not_logged", d.muted.Swap(0)))
+	_ = d.send(conn, &agentv1.DoorReply{Reply: &agentv1.DoorReply_Refusal{Refusal: refusal.Proto()}})
 }
 
 func (d *Door) send(conn net.Conn, reply *agentv1.DoorReply) error {
@@ -208,8 +194,8 @@ func (d *Door) send(conn net.Conn, reply *agentv1.DoorReply) error {
 	return operation.WriteFrame(conn, reply)
 }
 
-// drain reads on for a moment after a refusal: closing a socket with unread
-// bytes would reset the connection and lose the refusal.
+// drain reads on for a moment after a refusal, so that a peer that still writes
+// its frame sees the refusal and no broken connection.
 func drain(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {

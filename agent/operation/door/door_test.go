@@ -245,7 +245,7 @@ func TestFollowerLeaves(t *testing.T) {
 func TestTooManyConnections(t *testing.T) {
 	b := open(t, func(o *Options) { o.ReadLimit = time.Minute })
 	var held []net.Conn
-	for range maxConnections {
+	for range maxRootConnections {
 		conn, err := net.Dial("unix", b.path)
 		if err != nil {
 			t.Fatal(err)
@@ -253,7 +253,7 @@ func TestTooManyConnections(t *testing.T) {
 		held = append(held, conn)
 	}
 	deadline := time.Now().Add(10 * time.Second)
-	for len(b.door.slots) < maxConnections {
+	for len(b.door.root.slots) < maxRootConnections {
 		if time.Now().After(deadline) {
 			t.Fatal("the connections were not accepted")
 		}

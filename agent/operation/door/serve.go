@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/protobuf/proto"
 
 	"hybridagent/agent/operation"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -17,11 +16,10 @@ import (
 
 // Short names for the reasons.
 const (
-	malformed   = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_MALFORMED
-	busy        = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY
-	forbidden   = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_FORBIDDEN
-	failed      = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_FAILED
-	unknownKind = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_UNKNOWN_KIND
+	malformed = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_MALFORMED
+	busy      = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY
+	forbidden = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_FORBIDDEN
+	failed    = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_FAILED
 )
 
 // serve reads the request and answers it. The error is what the peer is told.
@@ -35,25 +33,16 @@ func (d *Door) serve(ctx context.Context, conn net.Conn, peer peer) error {
 		return d.submit(ctx, conn, request.Submit)
 	case *agentv1.DoorRequest_Follow:
 		return d.follow(ctx, conn, request.Follow.GetOperationId())
-	case *agentv1.DoorRequest_NodeKeyCsr:
-		csr, err := d.opt.NodeKeyCSR()
-		return d.answer(conn, peer, "node_key_csr", err, &agentv1.DoorReply{
-			Reply: &agentv1.DoorReply_NodeKeyCsr{NodeKeyCsr: &agentv1.NodeKeyCSRReply{Csr: csr}}})
-	case *agentv1.DoorRequest_InstallNodeCertificate:
-		err := d.opt.InstallNodeCertificate(request.InstallNodeCertificate.GetCertificate())
-		return d.answer(conn, peer, "install_node_certificate", err, &agentv1.DoorReply{
-			Reply: &agentv1.DoorReply_InstallNodeCertificate{InstallNodeCertificate: &agentv1.InstallNodeCertificateReply{}}})
-	case *agentv1.DoorRequest_EraseToken:
-		return d.answer(conn, peer, "erase_token", d.opt.EraseToken(), &agentv1.DoorReply{
-			Reply: &agentv1.DoorReply_EraseToken{EraseToken: &agentv1.EraseTokenReply{}}})
-	case *agentv1.DoorRequest_ReadNodeState:
-		state, err := d.opt.ReadNodeState(ctx)
+	case *agentv1.DoorRequest_Abort:
+		return d.abort(conn, peer, request.Abort.GetOperationId())
+	case *agentv1.DoorRequest_SubmitLocal:
+		return d.submitLocal(ctx, conn, peer, request.SubmitLocal)
+	default:
+		reply, err := d.answer(ctx, conn, request)
 		if err != nil {
 			return err
 		}
-		return d.send(conn, &agentv1.DoorReply{Reply: &agentv1.DoorReply_NodeState{NodeState: state}})
-	default:
-		return operation.Refuse(unknownKind, "hybrid-agent-op does not know this kind of request; agent and hybrid-agent-op must be of one version")
+		return d.send(conn, reply)
 	}
 }
 
@@ -74,25 +63,14 @@ func (d *Door) read(conn net.Conn) (*agentv1.DoorRequest, error) {
 	case err != nil:
 		return nil, operation.Refuse(malformed, "the request was cut short: %v", err)
 	}
-	request := &agentv1.DoorRequest{}
-	if err := proto.Unmarshal(payload, request); err != nil {
-		return nil, operation.Refuse(malformed, "the request cannot be parsed: %v", err)
-	}
-	return request, nil
-}
-
-// answer sends a reply, or returns what went wrong.
-func (d *Door) answer(conn net.Conn, peer peer, kind string, err error, reply *agentv1.DoorReply) error {
-	if err != nil {
-		return err
-	}
-	d.log.Info("request served", zap.String("request", kind), zap.Uint32("uid", peer.uid))
-	return d.send(conn, reply)
+	d.decoding.Lock()
+	defer d.decoding.Unlock()
+	return operation.ParseRequest(payload)
 }
 
 // submit checks a signed operation, has it started, and follows it.
 func (d *Door) submit(ctx context.Context, conn net.Conn, env *agentv1.SignedOperation) error {
-	op, err := operation.Verify(env, d.opt.Trust, d.opt.Now())
+	op, err := d.verify(env)
 	if err != nil {
 		return err
 	}
@@ -102,12 +80,16 @@ func (d *Door) submit(ctx context.Context, conn net.Conn, env *agentv1.SignedOpe
 	return d.follow(ctx, conn, op.GetId())
 }
 
-// follow sends progress until the operation has ended or the peer has gone.
-func (d *Door) follow(ctx context.Context, conn net.Conn, id string) error {
+func (d *Door) verify(env *agentv1.SignedOperation) (*agentv1.Operation, error) {
+	d.decoding.Lock()
+	defer d.decoding.Unlock()
+	return operation.Verify(env, d.opt.Trust, d.opt.Now())
+}
+
+// watch returns a context that ends when the peer does anything at all: it has
+// nothing more to say, so that means that it has gone. done ends the watching.
+func watch(ctx context.Context, conn net.Conn) (watched context.Context, done func()) {
 	watched, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// The peer has nothing more to say: whatever its end of the connection does
-	// means that it has gone.
 	watching := make(chan struct{})
 	_ = conn.SetReadDeadline(time.Time{})
 	go func() {
@@ -115,10 +97,17 @@ func (d *Door) follow(ctx context.Context, conn net.Conn, id string) error {
 		defer cancel()
 		_, _ = conn.Read(make([]byte, 1))
 	}()
-	defer func() {
+	return watched, func() {
 		_ = conn.SetReadDeadline(time.Now())
 		<-watching
-	}()
+		cancel()
+	}
+}
+
+// follow sends progress until the operation has ended or the peer has gone.
+func (d *Door) follow(ctx context.Context, conn net.Conn, id string) error {
+	watched, done := watch(ctx, conn)
+	defer done()
 	err := d.opt.Operations.Follow(watched, id, func(progress *agentv1.OperationProgress) error {
 		return d.send(conn, &agentv1.DoorReply{Reply: &agentv1.DoorReply_Progress{Progress: progress}})
 	})

@@ -159,3 +159,23 @@ func NodeSpec() *agentv1.NodeSpec {
 		RemoteNodeCidrs:    []string{"127.0.0.0/8"},
 	}
 }
+
+// Of is an operation in order of any kind that root runs, the n-th of its host. An
+// abort ends the one before it.
+func Of(n uint64, kind agentv1.OperationKind) *agentv1.Operation {
+	op := Operation(n)
+	op.Kind = kind
+	switch kind {
+	case agentv1.OperationKind_OPERATION_KIND_LEAVE:
+		op.Node, op.NodeDigest, op.NodeIp = nil, "", ""
+	case agentv1.OperationKind_OPERATION_KIND_ABORT:
+		op.Node, op.NodeDigest, op.NodeIp = nil, "", ""
+		op.Abort = &agentv1.AbortOrder{OperationId: Operation(n - 1).GetId()}
+	}
+	return op
+}
+
+// Resign signs what the envelope holds now.
+func (a *Authority) Resign(env *agentv1.SignedOperation) {
+	env.Signature = ed25519.Sign(a.Signer, agentv1.SigningInput(env.GetContext(), env.GetOperation()))
+}
