@@ -67,9 +67,9 @@ func ContainerdSource(spec *agentv1.NodeSpec) string {
 func provider(spec *agentv1.NodeSpec) (string, error) {
 	switch {
 	case spec.GetAccess().GetSsm() != nil:
-		return "ssm", nil
+		return ProviderSSM, nil
 	case spec.GetAccess().GetIamRolesAnywhere() != nil:
-		return "iam-ra", nil
+		return ProviderRolesAnywhere, nil
 	default:
 		return "", fmt.Errorf("cannot install Kubernetes %s: no access management is set", spec.GetKubernetesVersion())
 	}

@@ -15,6 +15,9 @@ const (
 	KubeconfigPath = "/var/lib/kubelet/kubeconfig"
 	// kubeletConfigPath is kubelet's configuration, written by init.
 	kubeletConfigPath = "/etc/kubernetes/kubelet/config.json"
+	// ContainerdConfigPath is where init puts a NodeConfig's containerd configuration.
+	// It stays when a later NodeConfig has none, and containerd goes on reading it.
+	ContainerdConfigPath = "/etc/containerd/config.d/00-nodeadm.toml"
 	// KubeletPath is the kubelet binary, written by install.
 	KubeletPath = "/usr/bin/kubelet"
 )

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/goccy/go-yaml"
+
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
 // TrackerPath is where nodeadm notes what it installed. init, upgrade and
@@ -75,4 +77,26 @@ type BrokenTrackerError struct {
 // Error describes the damage.
 func (e *BrokenTrackerError) Error() string {
 	return fmt.Sprintf("cannot use nodeadm's tracker %s: %s", e.Path, e.Reason)
+}
+
+// RestoredTracker is a tracker as nodeadm v1.0.20 writes it at the end of an
+// install of that node part. It stands in for one that was lost, without which
+// uninstall removes nothing. Iptables stays false: packages of the operating
+// system are left where they are.
+func RestoredTracker(spec *agentv1.NodeSpec) ([]byte, error) {
+	name, err := provider(spec)
+	if err != nil {
+		return nil, fmt.Errorf("cannot restore nodeadm's tracker: %w", err)
+	}
+	return fmt.Appendf(nil, `Artifacts:
+  CniPlugins: true
+  Containerd: %s
+  IamAuthenticator: true
+  IamRolesAnywhere: %t
+  ImageCredentialProvider: true
+  Iptables: false
+  Kubectl: true
+  Kubelet: true
+  Ssm: %t
+`, ContainerdSource(spec), name == ProviderRolesAnywhere, name == ProviderSSM), nil
 }
