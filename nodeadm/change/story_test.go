@@ -1,6 +1,7 @@
 package change_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -118,7 +119,10 @@ func (s *situation) apply(t *testing.T, story []string) *situation {
 // outcome is a choice in one line: the path, then what is done around it.
 func outcome(choice change.Choice, err error) string {
 	if err != nil {
-		refusal := err.(*change.Refusal)
+		var refusal *change.Refusal
+		if !errors.As(err, &refusal) {
+			return "failed: " + err.Error()
+		}
 		return "refused " + string(refusal.Reason)
 	}
 	line := string(choice.Path)
