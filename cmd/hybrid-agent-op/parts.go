@@ -122,12 +122,12 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 
 // planner knows the kinds of operations; what it does not know fails.
 func planner(options lifecycle.Options) engine.Planner {
-	return func(op *agentv1.Operation) ([]engine.Step, error) {
+	return func(ctx context.Context, op *agentv1.Operation, kept []byte) (engine.Plan, error) {
 		switch op.GetKind() {
 		case agentv1.OperationKind_OPERATION_KIND_PROVISION:
-			return lifecycle.Plan(options, op)
+			return lifecycle.Plan(ctx, options, op, kept)
 		default:
-			return nil, fmt.Errorf("cannot run operations of kind %s: this version does not know them; upgrade the agent", op.GetKind())
+			return engine.Plan{}, fmt.Errorf("cannot run operations of kind %s: this version does not know them; upgrade the agent", op.GetKind())
 		}
 	}
 }

@@ -111,14 +111,5 @@ func showTable(w io.Writer, j *journal.Journal) error {
 
 // stateName is the state in one lowercase word.
 func stateName(progress *agentv1.OperationProgress) string {
-	switch progress.GetState() {
-	case agentv1.OperationState_OPERATION_STATE_SUCCEEDED:
-		return "succeeded"
-	case agentv1.OperationState_OPERATION_STATE_FAILED:
-		return "failed"
-	case agentv1.OperationState_OPERATION_STATE_RUNNING:
-		return "running"
-	default:
-		return "pending"
-	}
+	return operation.StateName(progress.GetState())
 }

@@ -2,8 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"time"
+	"strings"
 
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -12,125 +13,98 @@ import (
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
-// undoPatience bounds the undoing of one step, and the stopping of one run.
-const undoPatience = time.Minute
+// succeed journals that every step was done, unless an abort came first, and
+// publishes it. It returns false when the operation has not ended.
+func (x *execution) succeed(ctx context.Context) bool {
+	record := journal.Record{Success: true, Message: "every step was done", Step: x.live.snapshot().GetStep()}
+	return x.conclude(ctx, notTurned, record)
+}
 
-// maxPause is the longest time between two tries of what must be done before an
-// operation has ended.
-const maxPause = 30 * time.Second
+// end journals and publishes the end of an operation that was taken back: as
+// aborted, or as failed where it failed or something could not be taken back.
+func (x *execution) end(ctx context.Context, turn journal.Record, cause error, undone []error) {
+	record := journal.Record{Step: turn.Step, Aborted: turn.Kind == journal.Abort && len(undone) == 0}
+	if turn.Kind == journal.Abort {
+		record.Step = x.live.snapshot().GetStep()
+	}
+	record.Message = bounded(x.lastWords(ctx, cause, undone), maxMessage)
+	x.conclude(ctx, journal.Always, record)
+}
 
-// insist does what an operation cannot end without, again and again; meanwhile
-// the operation runs, and its progress says what is in the way. It returns false
-// when the process is to end.
-func (x *execution) insist(ctx context.Context, do func(context.Context) error) bool {
-	said := ""
-	for pause := x.engine.opt.RetryPause; ; pause = min(2*pause, maxPause) {
+// lastWords is the message of a failed or aborted operation.
+func (x *execution) lastWords(ctx context.Context, cause error, undone []error) string {
+	if x.plan.Conclude != nil {
 		bound, cancel := context.WithTimeout(ctx, undoPatience)
-		err := do(bound)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err == nil
-		}
-		if text := limited(err); text != said {
-			said = text
-			x.log.Error("cannot end the operation yet; trying on", zap.Error(err))
-			x.live.update(func(p *agentv1.OperationProgress) {
-				p.State = agentv1.OperationState_OPERATION_STATE_RUNNING
-				p.Message = bounded("cannot end the operation yet: "+text, maxMessage)
-			})
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(pause):
+		defer cancel()
+		if text := x.plan.Conclude(bound, cause, undone); text != "" {
+			return text
 		}
 	}
-}
-
-// stopRuns ends what tries left running: a failure must not be told, nor files
-// be taken away, while nodeadm is still at work.
-func (x *execution) stopRuns(ctx context.Context) bool {
-	for _, intent := range x.journal.Undecided() {
-		id := x.runID(intent.Step, intent.Attempt)
-		if !x.insist(ctx, func(ctx context.Context) error {
-			if err := x.engine.opt.Stop(ctx, id); err != nil {
-				return fmt.Errorf("cannot stop %s: %w", id, err)
-			}
-			return nil
-		}) {
-			return false
-		}
+	if len(undone) == 0 {
+		return cause.Error()
 	}
-	return true
-}
-
-// undo takes back, last first, the steps that were begun. It returns false when
-// the process is to end.
-func (x *execution) undo(ctx context.Context, steps []Step) bool {
-	for i := len(steps) - 1; i >= 0; i-- {
-		step := steps[i]
-		if step.Undo == nil || x.journal.Attempts(step.Name) == 0 {
-			continue
-		}
-		if !x.insist(ctx, x.appending(journal.Record{Kind: journal.Undo, Step: step.Name})) {
-			return false
-		}
-		bounded, cancel := context.WithTimeout(ctx, undoPatience)
-		err := step.Undo(bounded)
-		cancel()
-		if err != nil {
-			x.log.Error("cannot undo a step", zap.String("step", step.Name), zap.Error(err))
-			continue
-		}
-		if !x.insist(ctx, x.appending(journal.Record{Kind: journal.Undone, Step: step.Name})) {
-			return false
-		}
+	texts := []string{cause.Error()}
+	for _, err := range undone {
+		texts = append(texts, err.Error())
 	}
-	return ctx.Err() == nil
+	return strings.Join(texts, "; ") + "; put that right on the host, then repave it"
 }
 
-func (x *execution) appending(record journal.Record) func(context.Context) error {
-	return func(context.Context) error { return x.append(record) }
-}
-
-// end journals the result and then publishes it: a result that was told but is
-// not on disk would be followed by the same operation once more.
-func (x *execution) end(ctx context.Context, step string, err error) {
-	now := x.engine.opt.Now()
+// conclude journals the result and then publishes it: a result that was told but
+// is not on disk would be followed by the same operation once more. It returns
+// false when the record was not allowed, or the process is to end.
+func (x *execution) conclude(ctx context.Context, allowed func([]journal.Record) error, record journal.Record) bool {
 	last := x.live.snapshot()
-	record := journal.Record{
-		Kind: journal.Ended, At: now, Step: last.GetStep(), Success: err == nil, Percent: last.GetPercent(),
-		Message: "every step was done", Lines: last.GetLogLines(),
-	}
-	if err != nil {
-		record.Step, record.Message = step, limited(err)
-	}
-	state := agentv1.OperationState_OPERATION_STATE_SUCCEEDED
-	if err != nil {
-		state = agentv1.OperationState_OPERATION_STATE_FAILED
-	}
-	if !x.insist(ctx, func(context.Context) error { return x.conclude(record) }) {
+	record.Kind, record.At = journal.Ended, x.engine.opt.Now()
+	record.Percent, record.Lines = last.GetPercent(), last.GetLogLines()
+	refused := false
+	if !x.insist(ctx, func(context.Context) error {
+		err := x.journalEnd(allowed, record)
+		if refused = errors.Is(err, errTurned); refused {
+			return nil
+		}
+		return err
+	}) {
 		x.log.Warn("the operation's result is not on disk; the next start goes on with it")
-		return
+		return false
 	}
+	if refused {
+		return false
+	}
+	x.engine.history.save()
+	state := stateOf(record)
 	x.log.Info("operation ended", zap.Stringer("state", state), zap.String("step", record.Step), zap.String("message", record.Message))
 	x.live.update(func(p *agentv1.OperationProgress) {
-		p.State, p.Step, p.Message, p.EndedAt = state, record.Step, record.Message, timestamppb.New(now)
-		if err == nil {
+		p.State, p.Step, p.Message, p.EndedAt = state, record.Step, record.Message, timestamppb.New(record.At)
+		p.Abortable, p.EstimatedEndAt = false, nil
+		if record.Success {
 			p.Percent = 100
 		}
 	})
+	return true
 }
 
-// conclude puts the last record on disk.
-func (x *execution) conclude(record journal.Record) error {
-	err := x.journal.End(record)
-	if _, ended := x.journal.Result(); ended && err != nil {
+// stateOf is the state of an operation with this last record.
+func stateOf(record journal.Record) agentv1.OperationState {
+	switch {
+	case record.Success:
+		return agentv1.OperationState_OPERATION_STATE_SUCCEEDED
+	case record.Aborted:
+		return agentv1.OperationState_OPERATION_STATE_ABORTED
+	default:
+		return agentv1.OperationState_OPERATION_STATE_FAILED
+	}
+}
+
+// journalEnd puts the last record on disk.
+func (x *execution) journalEnd(allowed func([]journal.Record) error, record journal.Record) error {
+	err := x.journal.End(allowed, record)
+	if err == nil || errors.Is(err, errTurned) {
+		return err
+	}
+	if _, ended := x.journal.Result(); ended {
 		x.log.Warn("cannot remove the bytes of an ended operation; the next start does", zap.Error(err))
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("%w; free space on the disk of hybrid-agent-op's state", err)
-	}
-	return nil
+	return fmt.Errorf("%w; free space on the disk of hybrid-agent-op's state", err)
 }

@@ -50,7 +50,7 @@ func interrupted(t *testing.T, happened *events, again func() error) (dir string
 				return nil
 			}
 			return again()
-		}, Undo: func(context.Context) error { happened.add("undo"); return nil }},
+		}, Undo: func(context.Context, Run) error { happened.add("undo"); return nil }},
 		{Name: "run", Do: func(ctx context.Context, _ Run) error {
 			first.Do(func() { close(begun) })
 			<-ctx.Done()
@@ -177,7 +177,7 @@ func TestResultThatCannotBeKept(t *testing.T) {
 	}})
 	runs := 0
 	step := do(func(context.Context, Run) error { runs++; return nil })
-	e := New(zaptest.NewLogger(t), store, Options{RetryPause: time.Millisecond, Plan: func(*agentv1.Operation) ([]Step, error) { return []Step{step}, nil }})
+	e := New(zaptest.NewLogger(t), store, Options{RetryPause: time.Millisecond, Plan: planOf(step)})
 	defer e.Close()
 	b := &bench{Engine: e, t: t}
 	if err := b.submit(optest.Operation(1)); err != nil {

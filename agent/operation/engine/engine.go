@@ -7,14 +7,13 @@ import (
 
 	"go.uber.org/zap"
 
-	"hybridagent/agent/operation"
 	"hybridagent/agent/operation/journal"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
 // Options are the engine's settings.
 type Options struct {
-	// Plan makes the steps of an operation.
+	// Plan makes the plan of an operation.
 	Plan Planner
 	// RetryPause is the time between two tries of a step; it doubles each time.
 	// Default 5 s.
@@ -30,9 +29,10 @@ type Options struct {
 
 // Engine runs operations. It is the only user of its journal.
 type Engine struct {
-	log   *zap.Logger
-	store *journal.Store
-	opt   Options
+	log     *zap.Logger
+	store   *journal.Store
+	opt     Options
+	history *history
 
 	// work ends with Close: what runs then goes on in the next process.
 	work   context.Context
@@ -40,8 +40,11 @@ type Engine struct {
 	tasks  sync.WaitGroup
 
 	mutex   sync.Mutex
-	current *live
-	closed  bool
+	current *execution
+	// stuck is why Resume could not tell what was under way; nothing new begins
+	// beside it.
+	stuck  error
+	closed bool
 }
 
 // New returns an engine over a journal. Resume takes up what was under way.
@@ -57,7 +60,7 @@ func New(log *zap.Logger, store *journal.Store, opt Options) *Engine {
 	}
 	store.OnDamage(func(err error) { log.Error("a file of root's was damaged", zap.Error(err)) })
 	work, cancel := context.WithCancel(context.Background())
-	return &Engine{log: log, store: store, opt: opt, work: work, cancel: cancel}
+	return &Engine{log: log, store: store, opt: opt, history: openHistory(log, store), work: work, cancel: cancel}
 }
 
 // Close stops working and waits; an operation under way is taken up by the next
@@ -74,80 +77,20 @@ func (e *Engine) Close() {
 func (e *Engine) Busy() bool {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	return e.current != nil && !e.current.ended()
+	return e.running()
 }
 
-// Submit accepts a verified operation, whose bytes are given as they were
-// signed, and starts it; or, when it was submitted before, leaves it as it is.
-// Follow shows its progress. Errors are *operation.Refusal where the operation
-// was refused.
-func (e *Engine) Submit(op *agentv1.Operation, signed []byte) error {
-	e.mutex.Lock()
-	defer e.mutex.Unlock()
-	if e.closed {
-		return operation.Refuse(busy, "hybrid-agent-op is stopping; submit operation %s again", op.GetId())
-	}
-	again, err := e.admit(op, signed)
-	if err != nil || again {
-		return err
-	}
-	place := journal.Sequence{Epoch: op.GetSequence().GetEpoch(), Counter: op.GetSequence().GetCounter(), ID: op.GetId()}
-	if err := e.store.SetSequence(place); err != nil {
-		return err
-	}
-	j, err := e.store.Create(op.GetId(), signed, journalled(op, signed), e.opt.Now())
-	if err != nil {
-		return err
-	}
-	e.log.Info("operation accepted", zap.String("op_id", op.GetId()), zap.Stringer("kind", op.GetKind()),
-		zap.Uint64("epoch", place.Epoch), zap.Uint64("counter", place.Counter))
-	e.start(op, j, nil)
-	return nil
-}
-
-// Short names for the reasons.
-const (
-	busy         = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY
-	stale        = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_STALE
-	malformed    = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_MALFORMED
-	precondition = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION
-)
-
-// admit refuses what is old or comes while another operation runs. again is
-// true for the operation that was accepted last.
-func (e *Engine) admit(op *agentv1.Operation, signed []byte) (again bool, err error) {
-	last, err := e.store.Sequence()
-	if err != nil {
-		return false, err
-	}
-	place := journal.Sequence{Epoch: op.GetSequence().GetEpoch(), Counter: op.GetSequence().GetCounter(), ID: op.GetId()}
-	if place == last {
-		return e.known(op, signed)
-	}
-	if !last.Before(place) {
-		return false, operation.Refuse(stale,
-			"operation %s has the sequence %d.%d, which is not higher than %d.%d, the last accepted; it is old or was replayed",
-			place.ID, place.Epoch, place.Counter, last.Epoch, last.Counter)
-	}
-	if e.current != nil && !e.current.ended() {
-		return false, operation.Refuse(busy, "operation %s runs; submit %s again when it has ended", e.current.id(), place.ID)
-	}
-	if _, err := e.store.Peek(op.GetId()); err == nil {
-		return false, operation.Refuse(malformed, "operation %s was accepted before with another sequence", op.GetId())
-	}
-	return false, nil
-}
+func (e *Engine) running() bool { return e.current != nil && !e.current.live.ended() }
 
 // start runs an operation in the background. An error of before, which may be
 // nil, brings it to its end as failed without a step being done.
 func (e *Engine) start(op *agentv1.Operation, j *journal.Journal, before func(*execution) error) {
-	current := newLive(op, j.Records()[0].At)
-	e.current = current
+	x := newExecution(e, op, j)
+	e.current = x
 	e.tasks.Go(func() {
-		run := &execution{engine: e, op: op, journal: j, live: current, log: e.log.With(zap.String("op_id", op.GetId()))}
-		run.perform(e.work, before)
-		if e.opt.Ended != nil && current.ended() {
-			e.opt.Ended(current.snapshot())
+		x.perform(e.work, before)
+		if e.opt.Ended != nil && x.live.ended() {
+			e.opt.Ended(x.live.snapshot())
 		}
 	})
 }

@@ -48,10 +48,15 @@ func startWith(t *testing.T, dir string, stop func(context.Context, string) erro
 	e := New(zaptest.NewLogger(t), store, Options{
 		RetryPause: time.Millisecond,
 		Stop:       stop,
-		Plan:       func(*agentv1.Operation) ([]Step, error) { return steps, nil },
+		Plan:       planOf(steps...),
 	})
 	t.Cleanup(e.Close)
 	return &bench{Engine: e, t: t, dir: dir}
+}
+
+// planOf plans these steps whatever is asked.
+func planOf(steps ...Step) Planner {
+	return func(context.Context, *agentv1.Operation, []byte) (Plan, error) { return Plan{Steps: steps}, nil }
 }
 
 func (b *bench) submit(op *agentv1.Operation) error {
@@ -155,7 +160,7 @@ func TestRetriesAndUndo(t *testing.T) {
 	undone := false
 	steps := func(failure error) []Step {
 		return []Step{
-			{Name: "first", Percent: 10, Do: func(context.Context, Run) error { return nil }, Undo: func(context.Context) error { undone = true; return nil }},
+			{Name: "first", Percent: 10, Do: func(context.Context, Run) error { return nil }, Undo: func(context.Context, Run) error { undone = true; return nil }},
 			{Name: "second", Percent: 20, Attempts: 3, Do: func(_ context.Context, run Run) error {
 				calls = append(calls, run.ID)
 				run.Line("a line")
@@ -290,7 +295,7 @@ func TestUnknownKindFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := New(zaptest.NewLogger(t), store, Options{Plan: func(*agentv1.Operation) ([]Step, error) { return nil, errors.New("unknown kind") }})
+	e := New(zaptest.NewLogger(t), store, Options{Plan: func(context.Context, *agentv1.Operation, []byte) (Plan, error) { return Plan{}, errors.New("unknown kind") }})
 	defer e.Close()
 	b := &bench{Engine: e, t: t}
 	if err := b.submit(optest.Operation(1)); err != nil {

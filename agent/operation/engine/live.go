@@ -4,12 +4,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"hybridagent/agent/operation"
+	"hybridagent/agent/operation/journal"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
@@ -24,19 +24,47 @@ const (
 type live struct {
 	mutex    sync.Mutex
 	progress *agentv1.OperationProgress
+	// orders are the aborts of it.
+	orders []journal.Record
 	// changed is closed and replaced at each change: followers read the newest
 	// state and skip what they were too slow for.
 	changed chan struct{}
 }
 
-func newLive(op *agentv1.Operation, started time.Time) *live {
-	return &live{changed: make(chan struct{}), progress: &agentv1.OperationProgress{
+// newLive begins with what the journal tells.
+func newLive(op *agentv1.Operation, records []journal.Record) *live {
+	_, turned := journal.Turn(records)
+	l := &live{changed: make(chan struct{}), progress: &agentv1.OperationProgress{
 		OperationId: op.GetId(),
 		Kind:        op.GetKind(),
 		State:       agentv1.OperationState_OPERATION_STATE_PENDING,
-		StartedAt:   timestamppb.New(started),
+		StartedAt:   timestamppb.New(records[0].At),
 		NodeDigest:  op.GetNodeDigest(),
+		Abortable:   !turned && !journal.PastReturn(records),
 	}}
+	l.orders = journal.Orders(records)
+	return l
+}
+
+// aborted notes who ends the operation.
+func (l *live) aborted(abort journal.Record) {
+	l.update(func(p *agentv1.OperationProgress) {
+		l.orders = append(l.orders, abort)
+		p.Abortable, p.EstimatedEndAt = false, nil
+		p.Message = "aborted by " + bounded(abort.Order.By, maxLine) + ": taking back what was begun"
+	})
+}
+
+// order returns the signed abort of this ID.
+func (l *live) order(id string) (journal.Record, bool) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	for _, abort := range l.orders {
+		if abort.Order.Signed() && abort.Order.By == id {
+			return abort, true
+		}
+	}
+	return journal.Record{}, false
 }
 
 // update changes the progress and wakes the followers.
@@ -69,8 +97,6 @@ func (l *live) snapshot() *agentv1.OperationProgress {
 	progress, _ := l.state()
 	return progress
 }
-
-func (l *live) id() string { return l.snapshot().GetOperationId() }
 
 func (l *live) ended() bool { return operation.Ended(l.snapshot().GetState()) }
 

@@ -9,12 +9,16 @@ import (
 	"time"
 )
 
-// Schema is the number of the journal's format; a journal of another one is not
-// resumed.
-const Schema = 1
+// Schema is the number of the journal's format. Journals of format 1 are read and
+// converted; those of a newer one are left alone.
+const Schema = 2
 
-// maxRecord bounds one record, in bytes.
-const maxRecord = 64 << 10
+// maxRecord bounds one record, in bytes; MaxKept what a planned record keeps for
+// the planner, and as much again for the forecast.
+const (
+	maxRecord = 128 << 10
+	MaxKept   = 32 << 10
+)
 
 // Kind says what a record tells.
 type Kind string
@@ -24,6 +28,9 @@ type Kind string
 const (
 	// Accepted is the first record of each operation.
 	Accepted Kind = "accepted"
+	// Planned says which path was chosen, before the first step: a resumed
+	// operation goes the same one.
+	Planned Kind = "planned"
 	// Intent says that a step is about to be done.
 	Intent Kind = "intent"
 	// Done says that a step was done.
@@ -33,9 +40,16 @@ const (
 	// Resumed says that a new process takes the operation up, after a crash, a
 	// reboot or a power cut.
 	Resumed Kind = "resumed"
-	// Undo says that a step is about to be undone, Undone that it was.
-	Undo   Kind = "undo"
-	Undone Kind = "undone"
+	// Abort says that somebody ends the operation.
+	Abort Kind = "abort"
+	// Failing says that the operation has failed for good. From it, as from an
+	// abort, what was begun is taken back, and nothing is begun any more.
+	Failing Kind = "failing"
+	// Undo says that a step is about to be undone, Undone that it was, and
+	// UndoFailed that a try of it failed.
+	Undo       Kind = "undo"
+	Undone     Kind = "undone"
+	UndoFailed Kind = "undo-failed"
 	// Ended is the last record of each operation.
 	Ended Kind = "ended"
 )
@@ -50,7 +64,7 @@ type Record struct {
 	At time.Time `json:"at"`
 	// Step names the step; empty for accepted and ended.
 	Step string `json:"step,omitempty"`
-	// Attempt counts the tries of a step from 1.
+	// Attempt counts the tries of a step, or of its undo, from 1.
 	Attempt int `json:"attempt,omitempty"`
 	// Message is for people; secrets are redacted.
 	Message string `json:"message,omitempty"`
@@ -60,9 +74,33 @@ type Record struct {
 	Lines []string `json:"lines,omitempty"`
 	// Operation says which operation it is, in the first record only.
 	Operation *Operation `json:"operation,omitempty"`
-	// Success is the result, in the last record only.
+	// Success is the result, in the last record only; Aborted says that somebody
+	// ended the operation and everything was taken back.
 	Success bool `json:"success,omitempty"`
+	Aborted bool `json:"aborted,omitempty"`
+	// Kept is what the planner decided, in planned; at most MaxKept.
+	Kept []byte `json:"kept,omitempty"`
+	// Forecast is an encoded agentv1.Forecast, in planned; at most MaxKept.
+	Forecast []byte `json:"forecast,omitempty"`
+	// Final says that nothing is taken back from here on, in done.
+	Final bool `json:"final,omitempty"`
+	// Order says who ends the operation, in abort.
+	Order *Order `json:"order,omitempty"`
 }
+
+// Order is what a journal keeps of an abort.
+type Order struct {
+	// By is the ID of the signed abort, or says who asked on the host itself.
+	By string `json:"by"`
+	// Epoch and Counter are the place of a signed abort in the plane's order.
+	Epoch   uint64 `json:"epoch,omitempty"`
+	Counter uint64 `json:"counter,omitempty"`
+	// SHA256 is that of a signed abort's bytes, hexadecimal.
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// Signed reports whether the plane signed the abort.
+func (o Order) Signed() bool { return o.SHA256 != "" }
 
 // Operation is what a journal keeps of the operation itself; the rest may be
 // secret.
@@ -71,10 +109,13 @@ type Operation struct {
 	Kind int32 `json:"kind"`
 	// NodeDigest is the plane's digest of the node part.
 	NodeDigest string `json:"nodeDigest"`
-	// Epoch and Counter are its place in the plane's order.
+	// Epoch and Counter are its place in the plane's order; of a local operation,
+	// the last place before it.
 	Epoch   uint64 `json:"epoch"`
 	Counter uint64 `json:"counter"`
-	// SHA256 is that of the signed bytes, hexadecimal.
+	// Local says that it came from local root, without a place of its own.
+	Local bool `json:"local,omitempty"`
+	// SHA256 is that of its bytes as they came, hexadecimal.
 	SHA256 string `json:"sha256"`
 }
 

@@ -15,15 +15,19 @@ import (
 const sequenceFile = "sequence"
 
 // sequenceSchema is the number of that file's format.
-const sequenceSchema = 1
+const sequenceSchema = 2
 
 // Sequence is the place of the last accepted operation in the plane's order.
 type Sequence struct {
 	// Epoch and Counter are those of the operation; Epoch is compared first.
 	Epoch   uint64 `json:"epoch"`
 	Counter uint64 `json:"counter"`
-	// ID is the operation's: only it may come again with the same sequence.
+	// ID is the operation's, or the abort's: only it may come again with the same
+	// sequence.
 	ID string `json:"id"`
+	// Running is the operation that was begun last: an abort and an operation of
+	// local root leave one of the two as it is.
+	Running string `json:"running,omitempty"`
 }
 
 // Before reports whether s comes before other.
@@ -43,6 +47,10 @@ func (s *Store) Sequence() (Sequence, error) {
 	path := filepath.Join(s.dir, sequenceFile)
 	payload, err := store.ReadOrSetAside(path, sequenceSchema)
 	var corrupt *store.CorruptError
+	var other *store.SchemaError
+	if errors.As(err, &other) && other.Have == 1 {
+		return readFirst(path)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Sequence{}, nil
@@ -51,6 +59,22 @@ func (s *Store) Sequence() (Sequence, error) {
 	case err != nil:
 		return Sequence{}, fmt.Errorf("cannot tell old operations from new ones: %w", err)
 	}
+	return decodeSequence(payload)
+}
+
+// readFirst reads a sequence of format 1, which knew neither aborts nor
+// operations of local root.
+func readFirst(path string) (Sequence, error) {
+	payload, err := store.Read(path, 1)
+	if err != nil {
+		return Sequence{}, fmt.Errorf("cannot tell old operations from new ones: %w", err)
+	}
+	last, err := decodeSequence(payload)
+	last.Running = last.ID
+	return last, err
+}
+
+func decodeSequence(payload []byte) (Sequence, error) {
 	var last Sequence
 	if err := json.Unmarshal(payload, &last); err != nil {
 		return Sequence{}, fmt.Errorf("cannot tell old operations from new ones: %s: %w", sequenceFile, err)
@@ -60,18 +84,25 @@ func (s *Store) Sequence() (Sequence, error) {
 
 // restore finds the last accepted operation in the journals.
 func (s *Store) restore(damage error) (Sequence, error) {
-	ids, err := s.IDs()
+	found, err := s.list()
 	if err != nil {
 		return Sequence{}, err
 	}
 	var last Sequence
-	for _, id := range ids {
-		j, err := s.Peek(id)
-		if err == nil && last.Before(j.place()) {
-			last = j.place()
+	for _, one := range found {
+		if one.journal == nil {
+			continue
+		}
+		for _, place := range one.journal.places() {
+			if last.Before(place) {
+				last = place
+			}
 		}
 	}
-	s.damaged(fmt.Errorf("cannot read the sequence of the last operation: %w; the journals say %d.%d (operation %q)", damage, last.Epoch, last.Counter, last.ID))
+	if len(found) > 0 {
+		last.Running = found[len(found)-1].id
+	}
+	s.damaged(fmt.Errorf("cannot read the sequence of the last operation: %w; the journals say %d.%d (operation %q)", damage, last.Epoch, last.Counter, last.Running))
 	return last, s.SetSequence(last)
 }
 

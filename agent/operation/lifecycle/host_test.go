@@ -94,7 +94,9 @@ func (h *host) engine() *engine.Engine {
 	return engine.New(zaptest.NewLogger(h.t), store, engine.Options{
 		RetryPause: time.Millisecond,
 		Stop:       h.options.Runner.Stop,
-		Plan:       func(op *agentv1.Operation) ([]engine.Step, error) { return Plan(h.options, op) },
+		Plan: func(ctx context.Context, op *agentv1.Operation, kept []byte) (engine.Plan, error) {
+			return Plan(ctx, h.options, op, kept)
+		},
 	})
 }
 

@@ -81,11 +81,12 @@ type job struct {
 	redactor *nodeadm.Redactor
 }
 
-// Plan returns the steps of a provision operation.
-func Plan(opt Options, op *agentv1.Operation) ([]engine.Step, error) {
+// Plan returns the plan of a provision operation. It has one path, so that nothing
+// is kept.
+func Plan(_ context.Context, opt Options, op *agentv1.Operation, _ []byte) (engine.Plan, error) {
 	opt = opt.withDefaults()
 	p := &job{Options: opt, op: op, spec: op.GetNode(), redactor: nodeadm.NewRedactor(nodeadm.Secrets(op.GetNode())...)}
-	return []engine.Step{
+	return engine.Plan{Steps: []engine.Step{
 		{Name: "preflight", Percent: 2, Always: true, Do: p.preflight},
 		{Name: "vpc-route", Percent: 3, Always: true, Do: p.route},
 		{Name: "nodeadm-install", Percent: 40, Deadline: opt.InstallDeadline, Attempts: nodeadmAttempts, Check: p.installed, Do: p.install},
@@ -94,7 +95,7 @@ func Plan(opt Options, op *agentv1.Operation) ([]engine.Step, error) {
 		{Name: "nodeadm-init", Percent: 80, Deadline: opt.InitDeadline, Attempts: nodeadmAttempts, Do: p.init},
 		{Name: "node-ready", Percent: 97, Deadline: readyDeadline, Do: p.ready},
 		{Name: "record", Percent: 100, Do: p.record},
-	}, nil
+	}}, nil
 }
 
 func (o Options) withDefaults() Options {

@@ -101,7 +101,7 @@ func (p *job) render(context.Context, engine.Run) error {
 	return store.WriteRaw(p.configPath(), content, 0o600)
 }
 
-func (p *job) removeConfig(context.Context) error {
+func (p *job) removeConfig(context.Context, engine.Run) error {
 	if err := os.Remove(p.configPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove the NodeConfig: %w", err)
 	}
@@ -124,7 +124,7 @@ func (p *job) init(ctx context.Context, run engine.Run) error {
 
 // record notes what is in force, and removes the NodeConfig: it may hold a
 // secret and is rendered anew when needed.
-func (p *job) record(ctx context.Context, _ engine.Run) error {
+func (p *job) record(ctx context.Context, run engine.Run) error {
 	name, err := p.nodeName()
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (p *job) record(ctx context.Context, _ engine.Run) error {
 	if err := applied.WriteState(p.Dir, state); err != nil {
 		return err
 	}
-	return p.removeConfig(ctx)
+	return p.removeConfig(ctx, run)
 }
 
 func fileSHA256(path string) (string, error) {
