@@ -295,7 +295,9 @@ func TestUnknownKindFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := New(zaptest.NewLogger(t), store, Options{Plan: func(context.Context, *agentv1.Operation, []byte) (Plan, error) { return Plan{}, errors.New("unknown kind") }})
+	e := New(zaptest.NewLogger(t), store, Options{Plan: func(context.Context, *agentv1.Operation, []byte) (Plan, error) {
+		return Plan{}, errors.New("unknown kind")
+	}})
 	defer e.Close()
 	b := &bench{Engine: e, t: t}
 	if err := b.submit(optest.Operation(1)); err != nil {

@@ -48,13 +48,13 @@ func (e *Engine) resume() error {
 	if _, ended := j.Result(); ended {
 		return nil
 	}
-	op, err := e.kept(last.Running)
-	if err != nil {
+	op, unreadable := e.kept(last.Running)
+	if unreadable != nil {
 		// It still has to be ended in order: nodeadm may be at work for it.
 		known := j.Records()[0].Operation
 		op = &agentv1.Operation{Id: last.Running, Kind: agentv1.OperationKind(known.Kind), NodeDigest: known.NodeDigest}
 		e.start(op, j, func(*execution) error {
-			return fmt.Errorf("operation %s cannot be resumed: %w; submit a new one", last.Running, err)
+			return fmt.Errorf("operation %s cannot be resumed: %w; submit a new one", last.Running, unreadable)
 		})
 		return nil
 	}
