@@ -51,12 +51,9 @@ func (c *core) RetryNetwork() error {
 		if c.facts.trial != nil {
 			return errors.New("another change of the network is on trial; end it first")
 		}
-		next := c.facts.record.clone()
-		next.RolledBack = nil
-		if err := c.cache.saveNetwork(next); err != nil {
+		if err := c.forgive(); err != nil {
 			return err
 		}
-		c.facts.record = *next
 		offered := c.offered.next
 		if offered == nil {
 			return nil // tried when the plane sends it, with the next connection
@@ -72,6 +69,20 @@ func (c *core) RetryNetwork() error {
 		}
 		return nil
 	})
+}
+
+// forgive has the network tried once more that was rolled back; c.mu is held.
+func (c *core) forgive() error {
+	if c.facts.record.RolledBack == nil {
+		return nil
+	}
+	next := c.facts.record.clone()
+	next.RolledBack = nil
+	if err := c.cache.saveNetwork(next); err != nil {
+		return err
+	}
+	c.facts.record = *next
+	return nil
 }
 
 func (c *core) act(do func(ctx context.Context) error) error {

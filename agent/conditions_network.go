@@ -84,7 +84,7 @@ func routesInstalled(f *facts) verdict {
 			join(f.routeTexts()), f.trial.rule.Deadline.UTC().Format(time.RFC3339), orText(f.trial.waits, "the plane is being called"))
 	}
 	if back := f.record.RolledBack; back != nil && f.record.Confirmed == nil {
-		return no("RolledBack", "the network was tried and taken out again: %s; correct it, or try it again with \"hybrid-agent network retry\"", back.Reason)
+		return no("RolledBack", "the network was tried and taken out again: %s; correct it, or try it again with \"hybridctl host retry-network %s\", or \"hybrid-agent network retry\"", back.Reason, f.hostID.ID)
 	}
 	note := ""
 	for _, u := range f.net.unusable {

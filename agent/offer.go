@@ -40,6 +40,11 @@ func (c *core) offer(ctx context.Context, update *agentv1.AssignmentUpdate) *age
 		return nil // it is on trial, and answered at its end
 	}
 	c.offered = offered{backoff: newBackoff(), since: time.Now()}
+	if update.GetRetry() {
+		if err := c.forgive(); err != nil {
+			c.log.Warn("cannot try again what was rolled back", zap.Error(err))
+		}
+	}
 	next, refusals := checkAssignment(update, f.hostID.ID)
 	pending := false
 	switch before := f.assignment; {

@@ -261,7 +261,7 @@ func (n *netResult) failure() error { return errors.Join(n.selectErr, n.planErr,
 // rolledBackRefusals names the fields in which a network differs from the one that
 // is confirmed.
 func (f *facts) rolledBackRefusals(n network, why string) []*agentv1.FieldRefusal {
-	reason := brief("it was tried and rolled back: "+why+`; correct it, or try it again with "hybrid-agent network retry" on the host`, maxRefusal)
+	reason := brief("it was tried and rolled back: "+why+`; correct it, or try it again with "hybridctl host retry-network HOST", or "hybrid-agent network retry" on the host`, maxRefusal)
 	former := f.record.Confirmed
 	if former == nil {
 		former = &networkConfig{}

@@ -87,11 +87,9 @@ func (c *core) reconsider(after *rolledBack) {
 		return
 	}
 	c.log.Info("the plane is silent over the former network as well; the new one may be tried again")
-	next := c.facts.record.clone()
-	next.RolledBack = nil
-	c.facts.record = *next
-	if err := c.cache.saveNetwork(next); err != nil {
+	if err := c.forgive(); err != nil {
 		c.log.Warn("cannot write down that the network may be tried again", zap.Error(err))
+		return
 	}
 	if c.offered.next != nil && c.offered.held {
 		// With a new connection the plane sends it at once; where only its stream is

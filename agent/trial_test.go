@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
 	"hybridagent/agent/internal/planetest"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -155,6 +156,33 @@ func TestSilentPlaneRollsBack(t *testing.T) {
 	}
 	contains(t, result.GetRefusals()[0].GetReason(), "plane")
 	m.inKernel(viaFormer)
+}
+
+// TestPlaneHasItTriedAgain: what was rolled back is tried once more when the plane
+// says so, and not because it sends it again.
+func TestPlaneHasItTriedAgain(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plane, m := settledSite(t)
+	plane.Mute.Store(true)
+	update := plane.Assign(2, through("10.200.0.4"))
+	plane.Await("NACK", answered(2))
+	plane.Mute.Store(false)
+	again := func(retry bool) bool {
+		update := proto.CloneOf(update)
+		update.Retry = retry
+		plane.Send(&agentv1.PlaneMessage{Message: &agentv1.PlaneMessage_Assignment{Assignment: update}})
+		return plane.Await("answer", answered(2)).GetAssignmentResult().GetAccepted()
+	}
+	if again(false) {
+		t.Error("it was tried again by itself")
+	}
+	m.inKernel(viaFormer)
+	if !again(true) {
+		t.Error("it was refused")
+	}
+	m.inKernel(viaOther)
 }
 
 // TestRootEndsATrial: on the host itself, both ways, and tries again.
