@@ -45,6 +45,7 @@ type network struct {
 	vpnServers []netip.Addr
 	nodeCIDRs  []netip.Prefix
 	toward     []netip.Addr // literal addresses among API endpoint
+	move       bool         // the node may go to another NIC: an operation brings it there
 }
 
 // first is the VPN server that comes first; invalid where there is none.

@@ -74,6 +74,14 @@ func (c cache) save(name string, a *assignment) error {
 	return store.Write(c.path(name), cacheSchema, payload)
 }
 
+// remove forgets an assignment; one that is not there is none to forget.
+func (c cache) remove(name string) error {
+	if err := os.Remove(c.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove %s: %w", name, err)
+	}
+	return store.SyncDir(c.dir)
+}
+
 // room says whether an assignment can be written: it writes one and removes it, so
 // that a full disk is not found out halfway through a change.
 func (c cache) room(a *assignment) error {

@@ -67,6 +67,8 @@ func operationRunning(f *facts) verdict {
 		return no("Refused", "operation refused: %s", o.refused.GetMessage())
 	case p == nil:
 		return no("None", "no operation has run")
+	case p.GetState() == agentv1.OperationState_OPERATION_STATE_ABORTED:
+		return no("Aborted", "%s %s was aborted: %s", kindName(p.GetKind()), p.GetOperationId(), p.GetMessage())
 	case succeeded(p):
 		return no("Succeeded", "%s %s succeeded", kindName(p.GetKind()), p.GetOperationId())
 	}

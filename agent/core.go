@@ -169,6 +169,7 @@ func (c *core) passWith(ctx context.Context, inventory func() (netcfg.Inventory,
 	}
 	before := c.facts.net.selection.NodeIP
 	c.gather()
+	c.settleMoved()
 	c.network(ctx)
 	c.judgeTrial(ctx)
 	c.offerAgain(ctx, inventory != nil)

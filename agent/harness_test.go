@@ -163,9 +163,12 @@ type fakeDoor struct {
 	op        *agentv1.Operation
 	submits   int
 	submitErr error
+	fails     bool   // operations fail, and change nothing
+	holds     bool   // the connection is lost before the end is told
+	onSubmit  func() // called while an operation runs; nil: nothing
 }
 
-func (d *fakeDoor) Submit(_ context.Context, env *agentv1.SignedOperation, onProgress func(*agentv1.OperationProgress)) (*agentv1.OperationProgress, error) {
+func (d *fakeDoor) Submit(ctx context.Context, env *agentv1.SignedOperation, onProgress func(*agentv1.OperationProgress)) (*agentv1.OperationProgress, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.submits++
@@ -177,12 +180,38 @@ func (d *fakeDoor) Submit(_ context.Context, env *agentv1.SignedOperation, onPro
 		return nil, err
 	}
 	onProgress(&agentv1.OperationProgress{OperationId: op.GetId(), Kind: op.GetKind(), State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "nodeadm-init", Percent: 50})
-	d.op = op
+	if d.onSubmit != nil {
+		d.onSubmit()
+	}
 	d.last = &agentv1.OperationProgress{
 		OperationId: op.GetId(), Kind: op.GetKind(), State: agentv1.OperationState_OPERATION_STATE_SUCCEEDED, Percent: 100, EndedAt: timestamppb.Now(),
 	}
+	switch {
+	case d.fails:
+		d.last.State, d.last.Message = agentv1.OperationState_OPERATION_STATE_FAILED, "broken on purpose"
+	case op.GetKind() == agentv1.OperationKind_OPERATION_KIND_LEAVE:
+		d.op = nil
+	default:
+		d.op = op
+	}
+	if d.holds {
+		<-ctx.Done()
+		return nil, operation.ErrInterrupted
+	}
 	onProgress(d.last)
 	return d.last, nil
+}
+
+func (d *fakeDoor) failing(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fails = on
+}
+
+func (d *fakeDoor) holding(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.holds = on
 }
 
 func (d *fakeDoor) Follow(_ context.Context, _ string, onProgress func(*agentv1.OperationProgress)) (*agentv1.OperationProgress, error) {

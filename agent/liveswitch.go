@@ -58,7 +58,7 @@ func (c *core) switchServers(ctx context.Context, op *agentv1.Operation, tell fu
 	if known := c.knownSwitch(op); known != nil {
 		return known
 	}
-	t, refusal := c.beginSwitch(ctx, op, tell)
+	t, refusal := c.beginWhenReady(ctx, op, tell, c.trySwitch)
 	switch {
 	case refusal != "":
 		return c.refuseSwitch(op, refusal)
@@ -123,12 +123,16 @@ const (
 	switchPatience = time.Minute
 )
 
-// beginSwitch waits until the live switch may begin, and begins it. A refusal says
-// why it does not; both empty: ctx ended.
-func (c *core) beginSwitch(ctx context.Context, op *agentv1.Operation, tell func(*agentv1.OperationProgress)) (*trial, string) {
+// tryToBegin begins the trial of an operation that was asked for at that time, or
+// says what it waits for, or why it cannot begin.
+type tryToBegin func(ctx context.Context, op *agentv1.Operation, asked time.Time) (t *trial, wait, refusal string)
+
+// beginWhenReady waits until an operation's trial may begin, and begins it. A
+// refusal says why it does not; both empty: ctx ended.
+func (c *core) beginWhenReady(ctx context.Context, op *agentv1.Operation, tell func(*agentv1.OperationProgress), try tryToBegin) (*trial, string) {
 	asked := time.Now()
 	for {
-		t, wait, refusal := c.trySwitch(ctx, op, asked)
+		t, wait, refusal := try(ctx, op, asked)
 		switch {
 		case t != nil || refusal != "":
 			return t, refusal
@@ -136,7 +140,7 @@ func (c *core) beginSwitch(ctx context.Context, op *agentv1.Operation, tell func
 			return nil, "it waited too long: " + wait + "; ask for it again when that is over"
 		}
 		tell(&agentv1.OperationProgress{
-			OperationId: op.GetId(), Kind: liveSwitch, State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "measure",
+			OperationId: op.GetId(), Kind: op.GetKind(), State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "measure",
 			Message: brief(wait, maxMessage), StartedAt: timestamppb.New(asked),
 		})
 		if !pause(ctx, switchPoll) {
@@ -175,10 +179,16 @@ func (c *core) trySwitch(ctx context.Context, op *agentv1.Operation, asked time.
 		return nil, "", why
 	}
 	t = &trial{rule: *rule, network: n, op: op}
+	return c.beginTrial(ctx, t)
+}
+
+// beginTrial begins the trial of an operation, or says why it cannot begin; c.mu is
+// held.
+func (c *core) beginTrial(ctx context.Context, t *trial) (begun *trial, wait, refusal string) {
 	refusals, err := c.begin(ctx, t)
 	switch {
 	case err != nil:
-		return nil, "", err.Error() + "; make room or repair the disk, and switch again"
+		return nil, "", err.Error() + "; make room or repair the disk, and ask for it again"
 	case len(refusals) > 0:
 		return nil, "", refusals[0].GetReason()
 	}

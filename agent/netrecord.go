@@ -74,6 +74,9 @@ type networkRecord struct {
 	Switched *switchedServers `json:"switched,omitempty"`
 	// Switch is the last live switch that came, so that none runs twice.
 	Switch *switchEnd `json:"switch,omitempty"`
+	// Moved says that what is confirmed was brought by an operation whose node part is
+	// not in force yet.
+	Moved *movedNetwork `json:"moved,omitempty"`
 	// Generation is that of the assignment which brought what is confirmed; 0: none
 	// did. A cached assignment that is older was not replaced yet when power was cut.
 	Generation uint64 `json:"generation,omitempty"`
@@ -86,6 +89,8 @@ type trialRecord struct {
 	Network *networkConfig `json:"network"`
 	// Generation of the assignment that brought it; 0: a live switch did.
 	Generation uint64 `json:"generation,omitempty"`
+	// Operation is that of a repave which brought it; empty: none did.
+	Operation string `json:"operation,omitempty"`
 	// First says that nothing was confirmed before.
 	First bool `json:"first,omitempty"`
 	// NIC is what was selected before.

@@ -33,6 +33,8 @@ type netResult struct {
 // node's, or that of the operation that makes one; nil where there is none.
 func (f *facts) held() *assignment {
 	switch {
+	case f.movedTo() != nil:
+		return f.pending
 	case f.isNode() && f.provisioned != nil:
 		return f.provisioned
 	case f.operation.running:
@@ -88,7 +90,7 @@ func (c *core) judgeWith(n network, plans planner) (netResult, netcfg.Plan) {
 	result := netResult{inventoryErr: c.facts.net.inventoryErr}
 	result.selection, result.candidates, result.selectErr = netcfg.SelectNIC(c.inv, netcfg.SelectionInput{
 		Selector: n.selector, VPNServers: n.vpnServers, RemoteNodeCIDRs: n.nodeCIDRs, Toward: n.toward,
-		Sticky: c.facts.nic, Hold: c.facts.isNode(),
+		Sticky: c.stickyNIC(n), Hold: c.facts.isNode() && !n.move,
 	})
 	result.selected = result.selectErr == nil && len(n.vpcCIDRs) > 0
 	if len(n.vpcCIDRs) == 0 {
@@ -105,6 +107,14 @@ func (c *core) judgeWith(n network, plans planner) (netResult, netcfg.Plan) {
 	plan, err := plans(result.selection, intent)
 	result.planErr, result.vpnServer, result.servers, result.unusable = err, plan.Active, plan.Servers, plan.Unusable
 	return result, plan
+}
+
+// stickyNIC is the NIC that a network is to stay on; none where it may move.
+func (c *core) stickyNIC(n network) netcfg.Remembered {
+	if n.move {
+		return netcfg.Remembered{}
+	}
+	return c.facts.nic
 }
 
 // set hands the kernel's owner all that is to be there.

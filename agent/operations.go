@@ -46,23 +46,29 @@ type operations struct {
 	begin  func(*agentv1.Operation) error
 	// switchServers runs a live switch to its end; nil: ctx ended first.
 	switchServers func(context.Context, *agentv1.Operation, func(*agentv1.OperationProgress)) *agentv1.OperationProgress
-	changed       func()
-	ended         func()
-	ready         chan struct{}
-	queue         chan *agentv1.SignedOperation
+	// moveNetwork brings the network part of an operation into force; see core.
+	moveNetwork func(context.Context, *agentv1.Operation, func(*agentv1.OperationProgress)) (end *agentv1.OperationProgress, on bool)
+	// abortMove ends the trial of an operation's network; false: none runs.
+	abortMove func(operationID string) bool
+	changed   func()
+	ended     func()
+	ready     chan struct{}
+	queue     chan *agentv1.SignedOperation
+	aborts    chan *agentv1.SignedOperation
 
 	// before is how the last operation ended, for when the next is refused; of the
 	// goroutine that runs.
 	before *agentv1.OperationProgress
 
-	mu    sync.Mutex
-	state operationFacts
+	mu      sync.Mutex
+	state   operationFacts
+	aborted string // the operation that the plane aborted last
 }
 
 func newOperations(log *zap.Logger, door Door, outbox *session.Outbox) *operations {
 	return &operations{
 		log: log, door: door, outbox: outbox, now: time.Now, ready: make(chan struct{}),
-		queue: make(chan *agentv1.SignedOperation, 1),
+		queue: make(chan *agentv1.SignedOperation, 1), aborts: make(chan *agentv1.SignedOperation, 1),
 	}
 }
 
@@ -85,16 +91,21 @@ func (o *operations) change(change func(*operationFacts)) {
 	o.changed()
 }
 
-// offer takes an operation from the stream; the newest waits for its turn.
+// offer takes an operation from the stream; the newest waits for its turn. An abort
+// does not wait for what it aborts.
 func (o *operations) offer(env *agentv1.SignedOperation) {
+	queue := o.queue
+	if op, err := operation.Verify(env, o.trust(), o.now()); err == nil && op.GetKind() == agentv1.OperationKind_OPERATION_KIND_ABORT {
+		queue = o.aborts
+	}
 	for {
 		select {
-		case o.queue <- env:
+		case queue <- env:
 			return
 		default:
 		}
 		select {
-		case <-o.queue:
+		case <-queue:
 		default:
 		}
 	}
@@ -104,6 +115,9 @@ func (o *operations) offer(env *agentv1.SignedOperation) {
 // comes, until ctx ends; then it returns nil.
 func (o *operations) Run(ctx context.Context) error {
 	close(o.ready)
+	var aborting sync.WaitGroup
+	defer aborting.Wait()
+	aborting.Go(func() { o.abortAll(ctx) })
 	o.follow(ctx, nil, nil)
 	for {
 		select {

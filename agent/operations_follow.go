@@ -47,7 +47,7 @@ func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) *
 			o.runSwitch(ctx, op)
 			return nil
 		case err == nil:
-			return o.follow(ctx, op, env)
+			return o.bring(ctx, op, env)
 		case !passes(err):
 			o.log.Warn("refused an operation", zap.Error(err))
 			// Which operation this was meant to be, nobody can tell: the plane is told
@@ -60,6 +60,20 @@ func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) *
 			return newer
 		}
 	}
+}
+
+// bring has the network part of an operation done, where it has one, and then root's.
+func (o *operations) bring(ctx context.Context, op *agentv1.Operation, env *agentv1.SignedOperation) *agentv1.SignedOperation {
+	if movesNode(op.GetKind()) {
+		end, on := o.moveNetwork(ctx, op, o.progressed)
+		if end != nil {
+			o.finish(end)
+		}
+		if end != nil || !on {
+			return nil
+		}
+	}
+	return o.follow(ctx, op, env)
 }
 
 // prepare verifies an operation and keeps what is needed after its end; nil where
@@ -99,6 +113,10 @@ func (o *operations) follow(ctx context.Context, op *agentv1.Operation, env *age
 	id := op.GetId()
 	backoff := newOperationBackoff()
 	for ctx.Err() == nil {
+		if env != nil && o.abortedBefore(id) {
+			o.finish(movedEnd(op, agentv1.OperationState_OPERATION_STATE_ABORTED, o.now(), "aborted before it began"))
+			return nil
+		}
 		end, err := o.once(ctx, id, env)
 		var refusal *operation.Refusal
 		switch refused := errors.As(err, &refusal); {

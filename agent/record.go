@@ -104,7 +104,7 @@ func (c *core) cutOff(record *networkRecord) *networkRecord {
 	c.remember(cut.NIC)
 	c.facts.dropUnplanned = true
 	c.failover.restart(cut.Server)
-	if !cut.First {
+	if !cut.First && cut.Operation == "" { // the plane sends an operation again that has not begun
 		next.RolledBack = &rolledBack{Network: cut.Network, Generation: cut.Generation, Reason: why, At: c.now()}
 	}
 	if s := next.Switch; s != nil && s.State == 0 {
@@ -174,7 +174,7 @@ func (c *core) forget(ctx context.Context) error {
 		return nil
 	}
 	next := f.record.clone()
-	next.Confirmed, next.Trial, next.RolledBack, next.Switched, next.Generation = nil, nil, nil, nil, 0
+	next.Confirmed, next.Trial, next.RolledBack, next.Switched, next.Moved, next.Generation = nil, nil, nil, nil, nil, 0
 	c.closeSwitch(next, f.trial)
 	if err := c.cache.saveNetwork(next); err != nil {
 		return err

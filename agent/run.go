@@ -130,7 +130,7 @@ func newCore(opt Options, door Door) (*core, *netcfg.Keeper) {
 	c.node = newNodeMonitor(log.Named("node"), door, c.outbox)
 	c.node.changed = c.notify
 	c.ops = newOperations(log.Named("operations"), door, c.outbox)
-	c.ops.switchServers = c.switchServers
+	c.ops.switchServers, c.ops.moveNetwork, c.ops.abortMove = c.switchServers, c.moveNetwork, c.abortMove
 	c.ops.begin, c.ops.changed, c.ops.ended = c.beginOperation, c.notify, c.node.read
 	pin := operation.Pin(opt.Config.Plane.PinSum())
 	c.ops.trust = func() operation.Trust {

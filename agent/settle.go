@@ -13,6 +13,7 @@ import (
 // says that its node part is applied; c.mu is held.
 func (c *core) settleOperation() {
 	f := &c.facts
+	c.settleLeave()
 	applied := f.node.state.GetAppliedNodeDigest()
 	if applied == "" || f.provisioned != nil && f.provisioned.msg.GetNodeDigest() == applied {
 		return

@@ -38,7 +38,24 @@ func (c *core) hostStatus() *agentv1.HostStatus {
 	if f.net.selected {
 		s.Nic, s.NodeIp = f.net.selection.Link.Name, f.net.selection.NodeIP.String()
 	}
+	if len(s.RepaveFields) > 0 {
+		s.WantedNodeIp = c.wantedNodeIP()
+	}
 	return s
+}
+
+// wantedNodeIP is the address that a repave to the assignment would give the node;
+// empty where it stays, or cannot be told. c.mu is held.
+func (c *core) wantedNodeIP() string {
+	n, differs := c.facts.wantedNetwork(c.facts.assignment)
+	if !differs {
+		return ""
+	}
+	looked, _ := c.judge(n)
+	if !looked.selected || looked.selection.NodeIP == c.facts.net.selection.NodeIP {
+		return ""
+	}
+	return looked.selection.NodeIP.String()
 }
 
 // hello describes the host for a new stream.

@@ -20,7 +20,7 @@ type trial struct {
 	rule    netcfg.Trial
 	network network
 	next    *assignment        // brings it; nil: a live switch does
-	op      *agentv1.Operation // the live switch; nil: an assignment brings it
+	op      *agentv1.Operation // the live switch or the repave; nil: an assignment brings it
 	former  *assignment        // in force before a first one
 	nic     netcfg.Remembered  // selected before
 	server  netip.Addr         // VPN server in use before
@@ -32,6 +32,7 @@ type trial struct {
 	stop     context.CancelFunc
 	over     chan struct{} // closed at its end
 	failure  error         // why it was rolled back; set before over is closed
+	aborted  bool          // the operation was; set before over is closed
 }
 
 // origin names what asked for the trial.
@@ -41,6 +42,10 @@ func (t *trial) origin() string {
 	}
 	return fmt.Sprintf("assignment %d", t.next.update.GetGeneration())
 }
+
+// live says whether a live switch brings it, moves whether a repave does.
+func (t *trial) live() bool  { return t != nil && t.op.GetKind() == liveSwitch }
+func (t *trial) moves() bool { return t != nil && t.op != nil && !t.live() }
 
 func (t *trial) generation() uint64 {
 	if t.next == nil {
@@ -70,7 +75,10 @@ func (c *core) begin(ctx context.Context, t *trial) ([]*agentv1.FieldRefusal, er
 		Network: t.network.config(), Generation: t.generation(), First: t.rule.First, NIC: t.nic, Server: t.server, BeganAt: c.now(),
 	}
 	next.own(routeIDs(plan.Routes))
-	if t.op != nil {
+	if t.moves() {
+		next.Trial.Operation = t.op.GetId()
+	}
+	if t.live() {
 		next.Switch = c.switchEnd(t.op, 0, "")
 	}
 	c.crash("before-record")
@@ -155,7 +163,10 @@ func (c *core) confirmTrial(ctx context.Context) {
 	if next.RolledBack != nil && next.RolledBack.Network.id() == next.Confirmed.id() {
 		next.RolledBack = nil
 	}
-	if t.op != nil {
+	if t.moves() {
+		next.Moved, next.Switched = f.moved(t), nil
+	}
+	if t.live() {
 		next.Switched = &switchedServers{Over: f.base(f.assignment).config().id(), VPNServers: t.network.vpnServers}
 		next.Switch = c.switchEnd(t.op, agentv1.OperationState_OPERATION_STATE_SUCCEEDED, "the new VPN servers are confirmed")
 	}
@@ -198,10 +209,10 @@ func (c *core) rollBack(ctx context.Context, why string) {
 	next := f.record.clone()
 	next.Trial = nil
 	short := t.rule.Deadline.Sub(t.rule.Began) < c.options.TrialTimeout
-	if !c.offered.onDisk && !short {
+	if !c.offered.onDisk && !short && !t.moves() {
 		next.RolledBack = &rolledBack{Network: t.network.config(), Generation: t.generation(), Reason: why, At: c.now()}
 	}
-	if t.op != nil {
+	if t.live() {
 		next.Switch = c.switchEnd(t.op, agentv1.OperationState_OPERATION_STATE_FAILED, rolledBackMessage(why))
 	}
 	f.record = *next
@@ -250,7 +261,7 @@ func (c *core) replaceTrial() {
 
 // closeSwitch writes down that a live switch does not come to its end; c.mu is held.
 func (c *core) closeSwitch(next *networkRecord, t *trial) {
-	if t != nil && t.op != nil {
+	if t.live() {
 		next.Switch = c.switchEnd(t.op, agentv1.OperationState_OPERATION_STATE_FAILED, rolledBackMessage(errReplaced.Error()))
 	}
 }

@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"hybridagent/agent/operation"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// abortAll hands aborts on as they come, until ctx ends.
+func (o *operations) abortAll(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case env := <-o.aborts:
+			o.abort(ctx, env)
+		}
+	}
+}
+
+// abort ends an operation wherever it is: on trial here, waiting here for root, or in
+// root's hands, who takes an abort for its signature only. The end itself is told by
+// the operation that is aborted.
+func (o *operations) abort(ctx context.Context, env *agentv1.SignedOperation) {
+	op, err := operation.Verify(env, o.trust(), o.now())
+	if err != nil {
+		o.log.Warn("refused an abort", zap.Error(err))
+		return
+	}
+	target := op.GetAbort().GetOperationId()
+	o.mu.Lock()
+	o.aborted = target
+	o.mu.Unlock()
+	if o.abortMove(target) {
+		o.log.Info("aborted an operation while its network was on trial", zap.String("op_id", target))
+		return
+	}
+	backoff := newOperationBackoff()
+	for {
+		_, err := o.door.Submit(ctx, env, func(*agentv1.OperationProgress) {})
+		var refusal *operation.Refusal
+		switch {
+		case err == nil:
+			return
+		case errors.As(err, &refusal) && refusal.Reason != agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY:
+			o.log.Warn("hybrid-agent-op does not abort an operation", zap.String("op_id", target), zap.Error(err))
+			return
+		}
+		if !pause(ctx, backoff.Next()) {
+			return
+		}
+	}
+}
+
+// abortedBefore says whether an operation was aborted that root has not begun with.
+func (o *operations) abortedBefore(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	last := o.state.progress
+	begun := last.GetOperationId() == id && last.GetStep() != "" && last.GetStep() != networkStep
+	return o.aborted == id && !begun
+}
