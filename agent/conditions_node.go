@@ -6,6 +6,7 @@ import (
 
 func nodeReady(f *facts) verdict {
 	n := f.node
+	unitReason, unitMessage := f.unitTrouble()
 	provisioned := n.state.GetAppliedNodeDigest() != ""
 	if !provisioned {
 		if v, none := unassigned(f); none {
@@ -30,6 +31,8 @@ func nodeReady(f *facts) verdict {
 		return no("NotProvisioned", "the host is no node yet: %s", f.missing())
 	case !provisioned:
 		return no("NotProvisioned", "the host is ready and waits for the plane's provision operation")
+	case unitReason != "":
+		return no(unitReason, "%s", unitMessage)
 	case n.kubeletErr != nil:
 		return no("KubeletUnhealthy", "kubelet does not answer on this host: %v; look at \"journalctl -u kubelet\"", n.kubeletErr)
 	case !n.state.GetNodeReady():

@@ -17,6 +17,7 @@ import (
 	"hybridagent/agent/timesync"
 	"hybridagent/netcfg"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	"hybridagent/systemd"
 )
 
 // routeKeeper is the kernel's side: netcfg.Keeper.
@@ -42,6 +43,7 @@ type core struct {
 	path      *path.Monitor
 	time      *timesync.Monitor
 	node      *nodeMonitor
+	units     *systemd.UnitWatch
 	ops       *operations
 	host      *agentv1.Inventory // what does not change: OS, kernel, memory
 	now       func() time.Time

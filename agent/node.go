@@ -9,6 +9,7 @@ import (
 
 	"hybridagent/agent/session"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	"hybridagent/systemd"
 )
 
 // How often the node is looked at. Root answers read-node-state from memory in
@@ -38,6 +39,10 @@ type nodeFacts struct {
 	doorErr        error
 	kubeletErr     error // seen twice in a row
 	certificateErr error // why there is no node certificate
+	// units are those that the node needs, as systemd has them; none where it cannot be
+	// asked.
+	units    []systemd.UnitState
+	unitsErr error
 }
 
 // nodeMonitor watches the node through root's eyes and kubelet's health endpoint,
@@ -47,6 +52,7 @@ type nodeMonitor struct {
 	door    Door
 	outbox  *session.Outbox
 	healthz func(ctx context.Context) error
+	units   func() ([]systemd.UnitState, error)
 	changed func()
 	now     func() time.Time
 	ready   chan struct{}
@@ -69,6 +75,7 @@ type nodeMonitor struct {
 func newNodeMonitor(log *zap.Logger, door Door, outbox *session.Outbox) *nodeMonitor {
 	return &nodeMonitor{
 		log: log, door: door, outbox: outbox, healthz: kubeletHealthz(), now: time.Now,
+		units: func() ([]systemd.UnitState, error) { return nil, nil },
 		ready: make(chan struct{}), wake: make(chan struct{}, 1),
 		answers: make(chan *agentv1.NodeCertificateResponse, 1),
 		backoff: session.Backoff{First: time.Second, Cap: nodeReadNotReady}, readNow: true,
@@ -84,7 +91,9 @@ func (n *nodeMonitor) Ready() <-chan struct{} { return n.ready }
 func (n *nodeMonitor) facts() nodeFacts {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.result
+	facts := n.result
+	facts.units, facts.unitsErr = n.units()
+	return facts
 }
 
 func (n *nodeMonitor) set(input nodeInput) {

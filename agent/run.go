@@ -78,7 +78,7 @@ func Run(ctx context.Context, opt Options) error {
 		return group.abandon(err)
 	}
 	group.start(
-		c.path, c.time, c.node, c.ops, plane,
+		c.path, c.time, c.node, c.units, c.ops, plane,
 		local.NewServer(log.Named("local"), listener, c, c),
 		metrics.NewServer(log.Named("metrics"), cfg.Metrics.Listen, c),
 		newWatchdog(log, c),
@@ -129,6 +129,8 @@ func newCore(opt Options, door Door) (*core, *netcfg.Keeper) {
 	c.time = timesync.NewMonitor(timesync.Ask, c.notify)
 	c.node = newNodeMonitor(log.Named("node"), door, c.outbox)
 	c.node.changed = c.notify
+	c.units = systemd.NewUnitWatch(c.notify, containerdUnit, kubeletUnit, ssmAgentUnit)
+	c.node.units = c.units.States
 	c.ops = newOperations(log.Named("operations"), door, c.outbox)
 	c.ops.switchServers, c.ops.moveNetwork, c.ops.abortMove = c.switchServers, c.moveNetwork, c.abortMove
 	c.ops.begin, c.ops.changed, c.ops.ended = c.beginOperation, c.notify, c.node.read

@@ -217,3 +217,23 @@ func noSuchUnit(err error) bool {
 	var dbusError godbus.Error
 	return errors.As(err, &dbusError) && dbusError.Name == "org.freedesktop.systemd1.NoSuchUnit"
 }
+
+// RestartRunning restarts those of the named units that are active or on their way
+// there, and returns them. It waits until systemd has begun with it.
+func (m *Manager) RestartRunning(ctx context.Context, names ...string) ([]string, error) {
+	statuses, err := m.conn.ListUnitsByNamesContext(ctx, names)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the state of units %v: %w", names, err)
+	}
+	var restarted []string
+	for _, status := range statuses {
+		if status.ActiveState != "active" && status.ActiveState != "activating" {
+			continue
+		}
+		if _, err := m.conn.RestartUnitContext(ctx, status.Name, "replace", nil); err != nil {
+			return restarted, fmt.Errorf("cannot restart unit %s: %w", status.Name, err)
+		}
+		restarted = append(restarted, status.Name)
+	}
+	return restarted, nil
+}

@@ -73,6 +73,11 @@ func (u *Units) States(ctx context.Context, names ...string) ([]UnitState, error
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the state of units %v: %w", names, err)
 	}
+	return statesOf(statuses, names), nil
+}
+
+// statesOf puts what systemd answered into the order asked.
+func statesOf(statuses []dbus.UnitStatus, names []string) []UnitState {
 	found := make(map[string]UnitState, len(statuses))
 	for _, status := range statuses {
 		found[status.Name] = UnitState{
@@ -87,5 +92,5 @@ func (u *Units) States(ctx context.Context, names ...string) ([]UnitState, error
 		}
 		states = append(states, state)
 	}
-	return states, nil
+	return states
 }
