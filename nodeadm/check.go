@@ -63,7 +63,7 @@ func Check(spec *agentv1.NodeSpec) error {
 	if err := checkFlags(spec.GetKubeletFlags()); err != nil {
 		return err
 	}
-	if err := checkLabels(spec.GetRegistrationLabels()); err != nil {
+	if err := CheckLabels(spec.GetRegistrationLabels()); err != nil {
 		return err
 	}
 	if err := checkTaints(spec.GetRegistrationTaints()); err != nil {
@@ -88,7 +88,8 @@ func checkFlags(flags []string) error {
 	return nil
 }
 
-func checkLabels(labels map[string]string) error {
+// CheckLabels refuses what is no set of Kubernetes labels.
+func CheckLabels(labels map[string]string) error {
 	if len(labels) > maxLabels {
 		return fmt.Errorf("cannot use %d labels: more than %d", len(labels), maxLabels)
 	}

@@ -88,7 +88,7 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 	keys := nodekey.New(cfg.Paths.Root, hostID, time.Now)
 	state := nodestate.New(nodestate.Options{
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, Runner: run.Name(), Keys: keys,
-		Log: p.log.Named("nodestate"), Now: time.Now, Node: nodeapi.Read,
+		Log: p.log.Named("nodestate"), Now: time.Now, Open: nodestate.OpenAPI,
 	})
 	options := lifecycle.Options{
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, HostID: hostID,

@@ -164,25 +164,28 @@ func (k *Keeper) check(cert *x509.Certificate) error {
 	return nil
 }
 
-// Installed returns the end of the installed certificate's validity if it can
-// be used now; ErrNoCertificate where there is none.
-func (k *Keeper) Installed() (time.Time, error) {
+// Validity is from when to when a certificate may be used.
+type Validity struct{ From, Until time.Time }
+
+// Installed returns the validity of the installed certificate if it can be used
+// now; ErrNoCertificate where there is none.
+func (k *Keeper) Installed() (Validity, error) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	content, err := os.ReadFile(k.certPath)
 	if errors.Is(err, fs.ErrNotExist) {
-		return time.Time{}, ErrNoCertificate
+		return Validity{}, ErrNoCertificate
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("cannot read the node certificate: %w", err)
+		return Validity{}, fmt.Errorf("cannot read the node certificate: %w", err)
 	}
 	block, _ := pem.Decode(content)
 	if block == nil {
-		return time.Time{}, fmt.Errorf("cannot read the node certificate %s: it is not PEM; remove it to have a new one installed", k.certPath)
+		return Validity{}, fmt.Errorf("cannot read the node certificate %s: it is not PEM; remove it to have a new one installed", k.certPath)
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("cannot read the node certificate %s: %w; remove it to have a new one installed", k.certPath, err)
+		return Validity{}, fmt.Errorf("cannot read the node certificate %s: %w; remove it to have a new one installed", k.certPath, err)
 	}
-	return cert.NotAfter, k.check(cert)
+	return Validity{cert.NotBefore, cert.NotAfter}, k.check(cert)
 }

@@ -38,8 +38,8 @@ func TestKeyAndCertificate(t *testing.T) {
 	if err := keys.Install(ca.NodeCertificate(t, csr, optest.HostID)); err != nil {
 		t.Fatal(err)
 	}
-	if until, err := keys.Installed(); err != nil || time.Until(until) <= 0 {
-		t.Errorf("Installed = %v, %v", until, err)
+	if validity, err := keys.Installed(); err != nil || time.Until(validity.Until) <= 0 || time.Since(validity.From) < 0 {
+		t.Errorf("Installed = %v, %v", validity.Until, err)
 	}
 	for _, name := range []string{"server.key", "server.pem"} {
 		info, err := os.Stat(filepath.Join(root, "etc/iam/pki", name))

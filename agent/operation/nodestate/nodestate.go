@@ -1,12 +1,13 @@
-// Package nodestate answers what root can see of this node: what was applied,
-// the node certificate, and the Node in the Kubernetes API, which it asks
-// seldom. It changes nothing.
+// Package nodestate answers what root can see of this node: what was applied, the
+// node's certificate, and the Node with the certificate request of its kubelet in
+// the Kubernetes API, which it asks seldom. It changes nothing.
 package nodestate
 
 import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,9 +52,19 @@ type Options struct {
 	Log *zap.Logger
 	// Now is the clock.
 	Now func() time.Time
-	// Node reads the Node; nodeapi.Read but in tests.
-	Node func(ctx context.Context, kubeconfig, name string) (nodeapi.Node, error)
+	// Open opens the Kubernetes API with a kubeconfig; OpenAPI but in tests.
+	Open func(kubeconfig string) (API, error)
 }
+
+// API is what a reading asks the Kubernetes API for: nodeapi.Client.
+type API interface {
+	Node(ctx context.Context, name string) (nodeapi.Node, error)
+	ServingCSR(ctx context.Context, node string) (nodeapi.CSR, error)
+	Close()
+}
+
+// OpenAPI is nodeapi.Open as Options want it.
+func OpenAPI(kubeconfig string) (API, error) { return nodeapi.Open(kubeconfig) }
 
 // Reader reads the node's state.
 type Reader struct {
@@ -114,11 +125,17 @@ func (r *Reader) holds(state applied.State, now time.Time) bool {
 	}
 	age := now.Sub(r.last.GetReadAt().AsTime())
 	bound := notReadyFor
-	if r.last.GetNodeReady() {
+	if r.last.GetNodeReady() && settled(r.last) {
 		bound = readyFor
 	}
 	// A negative age: the clock was set back.
 	return age >= 0 && age < bound
+}
+
+// settled says that nothing is awaited which an operator is to hear of within
+// minutes: a Node may be Ready while nobody has approved its kubelet's certificate.
+func settled(state *agentv1.NodeState) bool {
+	return state.GetServingCertificate() != string(nodeapi.CSRPending)
 }
 
 // ask reads the Node from the API.
@@ -131,7 +148,7 @@ func (r *Reader) ask(ctx context.Context, state applied.State, provisioned bool,
 		}
 		return answer
 	}
-	node, err := r.opt.Node(ctx, filepath.Join(r.opt.Root, nodeadm.KubeconfigPath), state.NodeName)
+	err := r.askAPI(ctx, state.NodeName, answer)
 	switch {
 	case errors.Is(err, nodeapi.ErrNoKubeconfig):
 		answer.Reason, answer.Message = "NoKubeconfig", err.Error()
@@ -139,26 +156,56 @@ func (r *Reader) ask(ctx context.Context, state applied.State, provisioned bool,
 		answer.Reason, answer.Message = "NodeNotFound", err.Error()+"; look at kubelet's log on the host"
 	case err != nil:
 		answer.Reason, answer.Message = "APIUnreachable", err.Error()
-	default:
-		answer.NodeReady, answer.Reason, answer.Message = node.Ready, node.Reason, node.Message
-		answer.KubeletVersion, answer.InternalIp = node.KubeletVersion, node.InternalIP
-		if answer.Reason == "" {
-			answer.Reason, answer.Message = "NoReadyCondition", "kubelet has not reported whether the node is ready"
-		}
+	case answer.GetReason() == "":
+		answer.Reason, answer.Message = "NoReadyCondition", "kubelet has not reported whether the node is ready"
 	}
 	return answer
+}
+
+// askAPI fills in what the Kubernetes API says. That the certificate request cannot
+// be read is told with it, and hides nothing else.
+func (r *Reader) askAPI(ctx context.Context, name string, answer *agentv1.NodeState) error {
+	api, err := r.opt.Open(filepath.Join(r.opt.Root, nodeadm.KubeconfigPath))
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	node, err := api.Node(ctx, name)
+	if err != nil {
+		return err
+	}
+	answer.NodeReady, answer.Reason, answer.Message = node.Ready, node.Reason, node.Message
+	answer.KubeletVersion, answer.InternalIp, answer.Unschedulable = node.KubeletVersion, node.InternalIP, node.Unschedulable
+	csr, err := api.ServingCSR(ctx, name)
+	if err != nil {
+		answer.ServingCertificateMessage = clipped(err.Error())
+		return nil //nolint:nilerr // told
+	}
+	answer.ServingCertificate, answer.ServingCertificateMessage = string(csr.State), clipped(csr.Cause)
+	if !csr.Since.IsZero() {
+		answer.ServingCertificateSince = timestamppb.New(csr.Since)
+	}
+	return nil
+}
+
+// maxCause bounds NodeState.serving_certificate_message, in bytes.
+const maxCause = 1024
+
+func clipped(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxCause)], "")
 }
 
 // local fills in what is read from this host each time.
 func (r *Reader) local(answer *agentv1.NodeState, state applied.State) {
 	answer.AppliedNodeDigest = state.NodeDigest
 	answer.AppliedKubernetesVersion = state.KubernetesVersion
+	answer.AppliedNode = state.Node
 	answer.Runner = r.opt.Runner
-	until, err := r.opt.Keys.Installed()
+	validity, err := r.opt.Keys.Installed()
 	answer.CertificateInstalled = err == nil
-	answer.CertificateExpiresAt = nil
-	if !until.IsZero() {
-		answer.CertificateExpiresAt = timestamppb.New(until)
+	answer.CertificateExpiresAt, answer.CertificateValidFrom = nil, nil
+	if !validity.Until.IsZero() {
+		answer.CertificateValidFrom, answer.CertificateExpiresAt = timestamppb.New(validity.From), timestamppb.New(validity.Until)
 	}
 }
 

@@ -29,18 +29,28 @@ type bench struct {
 	err   error
 	asked int
 	log   *zap.Logger
+
+	csr    nodeapi.CSR
+	csrErr error
 }
 
 func (b *bench) reader() *nodestate.Reader {
 	return nodestate.New(nodestate.Options{
 		Dir: b.dir, Root: b.dir, Runner: "systemd", Keys: nodekey.New(b.dir, optest.HostID, time.Now),
 		Log: b.log, Now: func() time.Time { return b.now },
-		Node: func(_ context.Context, _, name string) (nodeapi.Node, error) {
-			b.asked++
-			return b.node, b.err
-		},
+		Open: func(string) (nodestate.API, error) { return b, nil },
 	})
 }
+
+// Node, ServingCSR and Close are the API's.
+func (b *bench) Node(context.Context, string) (nodeapi.Node, error) {
+	b.asked++
+	return b.node, b.err
+}
+
+func (b *bench) ServingCSR(context.Context, string) (nodeapi.CSR, error) { return b.csr, b.csrErr }
+
+func (b *bench) Close() {}
 
 func (b *bench) read(r *nodestate.Reader, asked int, ready bool, reason string) {
 	b.t.Helper()
@@ -122,5 +132,35 @@ func TestDamagedRecords(t *testing.T) {
 	}
 	if logged.Len() != 2 {
 		t.Errorf("logged: %v", logged.All())
+	}
+}
+
+// TestWhatElseIsTold: the cordon, the certificate request, the node part in force.
+func TestWhatElseIsTold(t *testing.T) {
+	b := &bench{t: t, log: zap.NewNop(), dir: t.TempDir(), now: time.Unix(1_800_000_000, 0)}
+	b.node = nodeapi.Node{Ready: true, Reason: "KubeletReady", Unschedulable: true}
+	b.csr = nodeapi.CSR{State: nodeapi.CSRPending, Cause: "nobody has approved it", Since: b.now.Add(-time.Minute)}
+	spec := optest.Operation(1).GetNode()
+	if err := applied.WriteState(b.dir, applied.State{NodeDigest: "d", NodeName: "n", Node: spec}); err != nil {
+		t.Fatal(err)
+	}
+	r := b.reader()
+	state, err := r.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !state.GetUnschedulable() || state.GetServingCertificate() != "pending" || state.GetServingCertificateMessage() != "nobody has approved it" ||
+		!state.GetServingCertificateSince().AsTime().Equal(b.csr.Since) || state.GetAppliedNode().GetClusterName() != spec.GetClusterName() {
+		t.Errorf("state %v", state)
+	}
+	// What is awaited is looked at again soon, although the Node is Ready.
+	b.now, b.csr = b.now.Add(time.Minute), nodeapi.CSR{State: nodeapi.CSRIssued}
+	if state, err = r.Read(t.Context()); err != nil || state.GetServingCertificate() != "issued" {
+		t.Errorf("a minute later: %v, %v", state, err)
+	}
+	b.csrErr = errors.New("403")
+	r.Forget()
+	if state, err = r.Read(t.Context()); err != nil || !state.GetNodeReady() || state.GetServingCertificateMessage() != "403" {
+		t.Errorf("a request that cannot be read: %v, %v", state, err)
 	}
 }
