@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"hybridagent/test/fakenodeadm/command"
 	"hybridagent/test/fakenodeadm/kubelet"
@@ -59,11 +60,18 @@ func nodeadm(args []string, settings lab.Settings) int {
 	h := &command.Host{
 		Stdout: os.Stdout, Stderr: os.Stderr, Env: os.Environ(), Settings: settings,
 		Units: command.Systemctl{}, HasSystemd: booted, DefaultIP: lab.DefaultIP, LookupIP: net.LookupIP,
+		Kill: killed,
 	}
 	if settings.Direct {
 		h.Units, h.HasSystemd = command.Direct{}, func() bool { return true }
 	}
 	return h.Run(context.Background(), args)
+}
+
+// killed ends the program at once, without any clean-up.
+func killed() {
+	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
 }
 
 // booted is systemd's own test for running as the system manager.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 )
@@ -17,6 +16,10 @@ type Faults struct {
 	KubeAPI string `json:"kubeAPI,omitempty"`
 	// Artifacts: ok, 404, badsum (every checksum file is wrong) or stall (a kubelet download stops after 40 bytes).
 	Artifacts string `json:"artifacts,omitempty"`
+	// CSR: ok (kubelet's serving request is approved at once) or pending; a later ok approves what is pending.
+	CSR string `json:"csr,omitempty"`
+	// SSM: ok, activation-expired, activation-used-up or activation-wrong.
+	SSM string `json:"ssm,omitempty"`
 }
 
 func (f Faults) check() error {
@@ -29,6 +32,8 @@ func (f Faults) check() error {
 		{"sts", f.STS, []string{"", "ok", "denied"}},
 		{"kubeAPI", f.KubeAPI, []string{"", "ok", "hang", "down"}},
 		{"artifacts", f.Artifacts, []string{"", "ok", "404", "badsum", "stall"}},
+		{"csr", f.CSR, []string{"", "ok", "pending"}},
+		{"ssm", f.SSM, []string{"", "ok", "activation-expired", "activation-used-up", "activation-wrong"}},
 	}
 	for _, a := range allowed {
 		if !contains(a.values, a.value) {
@@ -57,6 +62,11 @@ func (s *Server) SetFaults(f Faults) error {
 	close(s.faultSet)
 	s.faultSet = make(chan struct{})
 	s.mu.Unlock()
+	if f.CSR != "pending" {
+		if err := s.approvePending(); err != nil {
+			return err
+		}
+	}
 	if f.KubeAPI == "down" {
 		s.stopKube()
 		return nil
@@ -87,33 +97,4 @@ func (s *Server) hangWhile(r *http.Request, pick func(Faults) string) bool {
 			return false
 		}
 	}
-}
-
-func (s *Server) labHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /lab/nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.Nodes()) })
-	mux.HandleFunc("GET /lab/calls", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.Calls()) })
-	mux.HandleFunc("GET /lab/faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.fault()) })
-	mux.HandleFunc("POST /lab/faults", func(w http.ResponseWriter, r *http.Request) {
-		var f Faults
-		dec := json.NewDecoder(r.Body)
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&f); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		if err := s.SetFaults(f); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		writeJSON(w, 200, f)
-	})
-	mux.HandleFunc("POST /lab/pods", s.labPods)
-	return mux
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v)
 }

@@ -33,6 +33,7 @@ func (s *Server) kubeHandler() http.Handler {
 	add("GET /api/v1/namespaces/default/endpoints/kubernetes", s.endpointsKubernetes)
 	s.nodeRoutes(add)
 	s.podRoutes(add)
+	s.pdbRoutes(add)
 	s.leaseRoutes(add)
 	s.csrRoutes(add)
 	add("POST /api/v1/namespaces/{ns}/events", echo)

@@ -166,13 +166,13 @@ func (s *Server) patchNode(w http.ResponseWriter, r *http.Request, who identity)
 	if !ok {
 		return
 	}
-	if _, touchesTaints := child(patch, "spec")["taints"]; touchesTaints && who.node != "" {
-		kubeStatus(w, 403, "Forbidden", fmt.Sprintf("nodes %q is forbidden: is not allowed to modify taints", name))
-		return
-	}
-	node, ok := s.update("nodes", name, func(obj object) { merge(obj, patch, strategic) })
-	if !ok {
-		notFound(w, "nodes", name)
+	node, err := s.update("nodes", name, func(obj object) error {
+		before := clone(obj)
+		merge(obj, patch, strategic)
+		return nodeChange(who, before, obj)
+	})
+	if err != nil {
+		refuse(w, "nodes", name, err)
 		return
 	}
 	if strings.HasSuffix(r.URL.Path, "/status") {

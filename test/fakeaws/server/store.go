@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sort"
@@ -54,17 +55,22 @@ func (s *Server) create(kind, key string, obj object) (object, bool) {
 	return s.putLocked(kind, key, obj), true
 }
 
-// update changes the object in place under the lock; false where there is none.
-func (s *Server) update(kind, key string, change func(object)) (object, bool) {
+// errNotFound tells update's caller that there is no such object.
+var errNotFound = errors.New("not found")
+
+// update changes the object in place under the lock; an error of change leaves it as it was.
+func (s *Server) update(kind, key string, change func(object) error) (object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	obj := s.objects[kind][key]
 	if obj == nil {
-		return nil, false
+		return nil, errNotFound
 	}
 	obj = clone(obj)
-	change(obj)
-	return s.putLocked(kind, key, obj), true
+	if err := change(obj); err != nil {
+		return nil, err
+	}
+	return s.putLocked(kind, key, obj), nil
 }
 
 func (s *Server) remove(kind, key string) bool {
@@ -102,7 +108,7 @@ func selected(obj object, selector string) bool {
 		path, want, _ := strings.Cut(term, "=")
 		path, negated := strings.CutSuffix(path, "!")
 		want = strings.TrimPrefix(want, "=")
-		if (fmt.Sprint(field(obj, path)) == want) == negated {
+		if (fmt.Sprint(orEmpty(field(obj, path))) == want) == negated {
 			return false
 		}
 	}
@@ -114,7 +120,7 @@ func field(obj object, path string) any {
 	for _, step := range strings.Split(path, ".") {
 		m, ok := at.(map[string]any)
 		if !ok {
-			return ""
+			return nil
 		}
 		at = m[step]
 	}

@@ -106,6 +106,9 @@ func (r *run) dispatch(ctx context.Context, args []string) error {
 	}
 	r.command = o.positional[0]
 	o.positional = o.positional[1:]
+	if len(o.positional) > 0 {
+		r.version = o.positional[0]
+	}
 	if help, ok := helpFor(r.command); ok && o.help {
 		io.WriteString(r.Stderr, help)
 		return nil

@@ -48,6 +48,9 @@ func (r *run) open(ctx context.Context, a artifact, d download) (body io.ReadClo
 
 func (r *run) fill(ctx context.Context, body io.Reader, want string, d download) error {
 	got, err := r.installFile(d.path, body)
+	if errors.Is(err, errKill) {
+		return err
+	}
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			err = context.DeadlineExceeded
@@ -73,6 +76,12 @@ func (r *run) installFile(path string, src io.Reader) (sum string, err error) {
 		return "", err
 	}
 	defer f.Close()
+	if r.dying {
+		if _, err := io.CopyN(f, src, cutOff); err != nil {
+			return "", err
+		}
+		return "", r.die()
+	}
 	hash := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(f, hash), src); err != nil {
 		return "", err

@@ -35,6 +35,8 @@ type Host struct {
 	// DefaultIP is the address of the default route's interface; LookupIP resolves the node name.
 	DefaultIP func() (net.IP, error)
 	LookupIP  func(name string) ([]net.IP, error)
+	// Kill ends the program as SIGKILL does, for the fault of that name; nil ends the run with exit code 137.
+	Kill func()
 }
 
 // path returns where the file of the host really is.
@@ -55,8 +57,8 @@ func (h *Host) exists(p string) bool {
 	return err == nil
 }
 
-// write puts the file in place without any care for a crash, as the real program does, below folders of the given mode.
-func (h *Host) write(p, content string, mode, dirMode os.FileMode) error {
+// put writes the file in place without any care for a crash, as the real program does, below folders of the given mode.
+func (h *Host) put(p, content string, mode, dirMode os.FileMode) error {
 	if err := os.MkdirAll(h.path(filepath.Dir(p)), dirMode); err != nil {
 		return err
 	}
@@ -77,6 +79,7 @@ func (h *Host) sleep(ctx context.Context, d time.Duration) bool {
 var (
 	errDone  = errors.New("done")  // exit 0, nothing more to say
 	errPanic = errors.New("panic") // exit 2, with Go's text
+	errKill  = errors.New("kill")  // exit 137, nothing more to say
 )
 
 // usageError ends with exit code 2 after the help text and its message.
@@ -91,6 +94,10 @@ type run struct {
 	*Host
 	log     *logger
 	command string
+	// version is the Kubernetes version that the command line names.
+	version string
+	// dying: the lab asked for a kill in the phase under way.
+	dying bool
 }
 
 // Run executes nodeadm with args (without argv[0]) and returns its exit code. Cancelling ctx stands for SIGKILL: the command
@@ -98,9 +105,12 @@ type run struct {
 func (h *Host) Run(ctx context.Context, args []string) int {
 	r := &run{Host: h, log: &logger{w: h.Stderr}}
 	err := r.dispatch(ctx, args)
+	if r.dying && err == nil {
+		err = r.die()
+	}
 	var usage usageError
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, errKill):
 		return 137
 	case err == nil, errors.Is(err, errDone):
 		return 0
@@ -125,31 +135,3 @@ goroutine 1 [running]:
 main.main()
 	stand-in/nodeadm.go:1
 `
-
-// phase is a place where the lab may ask for a fault.
-func (r *run) phase(ctx context.Context, name string) error {
-	for _, f := range r.Settings.Faults {
-		if f.Phase != name || f.Command != "" && f.Command != r.command {
-			continue
-		}
-		switch f.Action {
-		case "noop":
-			return errDone
-		case "slow":
-			select {
-			case <-time.After(time.Duration(f.MS) * time.Millisecond):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		case "hang":
-			<-ctx.Done()
-			return ctx.Err()
-		case "fail":
-			if f.Message == "" {
-				return fmt.Errorf("fault asked for by the lab in phase %s of %s", name, r.command)
-			}
-			return errors.New(f.Message)
-		}
-	}
-	return nil
-}

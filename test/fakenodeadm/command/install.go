@@ -146,8 +146,8 @@ func (r *run) installComponent(ctx context.Context, c component, artifacts []art
 func (r *run) retrying(ctx context.Context, caller, label string, try func() error) error {
 	var err error
 	for range 3 {
-		if err = try(); err == nil {
-			return nil
+		if err = try(); err == nil || errors.Is(err, errKill) {
+			return err
 		}
 		kv := fields{"error", err.Error(), "errorVerbose", err.Error() + "\nstand-in.frames"}
 		r.log.line("error", caller, fmt.Sprintf("Downloading %s failed. Retrying...", label), kv)

@@ -32,7 +32,10 @@ func (r *run) nodeAPI() (*nodeAPI, error) {
 		return nil, err
 	}
 	var cfg struct{ ProviderID string }
-	if err := json.Unmarshal(raw, &cfg); err != nil || cfg.ProviderID == "" {
+	if err := json.Unmarshal(raw, &cfg); err != nil && len(raw) > 0 {
+		return nil, fmt.Errorf("error unmarshaling kubelet config: %w", err) // a cut-off file: a guess, no recording
+	}
+	if cfg.ProviderID == "" {
 		return nil, errPanic
 	}
 	client, err := kubelet.NewClient(r.Root, r.path(kubelet.KubeconfigPath), r.Env, userAgent)

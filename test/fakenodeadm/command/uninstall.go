@@ -69,7 +69,7 @@ func (r *run) removeComponents(ctx context.Context) error {
 			}
 		}
 		for _, path := range c.paths {
-			if err := os.RemoveAll(r.path(path)); err != nil {
+			if err := r.removeAll(path); err != nil {
 				return err
 			}
 		}

@@ -62,6 +62,7 @@ func Run(ctx context.Context, args []string, settings lab.Kubelet, env []string,
 	if k.version, err = ownVersion(); err != nil {
 		return err
 	}
+	k.settings = settings.ForVersion(k.version)
 	if err := k.readConfig(); err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func Run(ctx context.Context, args []string, settings lab.Kubelet, env []string,
 	}
 	k.say("kubelet (stand-in) %s: node %s, node IP %s, heartbeats every %s", k.version, k.flags.NodeName, k.ip, k.interval())
 	ctx, cancel := context.WithCancelCause(ctx)
-	if s := settings.ExitAfterSeconds; s > 0 {
+	if s := k.settings.ExitAfterSeconds; s > 0 {
 		time.AfterFunc(time.Duration(s*float64(time.Second)), func() { cancel(errors.New("the lab asked this kubelet to exit")) })
 	}
 	var wg sync.WaitGroup
@@ -163,7 +164,9 @@ func (k *Kubelet) loop(ctx context.Context, wg *sync.WaitGroup) error {
 			if err = k.registerNode(ctx); err == nil {
 				registered = true
 				k.say("node %s registered", k.flags.NodeName)
-				wg.Go(func() { k.requestServingCertificate(ctx) })
+				if !k.settings.NoServingCSR {
+					wg.Go(func() { k.requestServingCertificate(ctx) })
+				}
 			}
 		}
 		if registered {

@@ -142,3 +142,53 @@ func TestBrokenConfigurationIsRefused(t *testing.T) {
 		t.Errorf("kubelet with an empty configuration: %v, want a refusal", err)
 	}
 }
+
+func TestAFaultOfAnotherVersionLeavesTheKubeletAlone(t *testing.T) {
+	t.Parallel()
+	for version, ready := range map[string]bool{"1.31": true, "0.0.0-standin": false} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, []string{"--hostname-override=edge-1", "--node-ip=127.0.0.2"}, lab.Kubelet{Version: version, NotReady: true})
+			n := node(t, s, "heard from", func(n server.NodeInfo) bool { return n.GoodHeartbeats > 2 })
+			if n.Ready != ready {
+				t.Errorf("node %+v, want ready %v", n, ready)
+			}
+		})
+	}
+}
+
+func TestAPendingServingCertificateArrivesOnceApproved(t *testing.T) {
+	t.Parallel()
+	s, err := server.New(server.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.SetFaults(server.Faults{CSR: "pending"}); err != nil {
+		t.Fatal(err)
+	}
+	args := append(files(t, s), "--hostname-override=edge-1", "--node-ip=127.0.0.2")
+	cert := filepath.Join(strings.TrimPrefix(args[1], "--cert-dir="), "kubelet-server-current.pem")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- kubelet.Run(ctx, args, lab.Kubelet{HeartbeatIntervalMS: 20}, os.Environ(), io.Discard) }()
+	node(t, s, "heard from", func(n server.NodeInfo) bool { return n.GoodHeartbeats > 5 })
+	if _, err := os.Stat(cert); err == nil {
+		t.Error("there is a serving certificate while its request is pending")
+	}
+	if err := s.SetFaults(server.Faults{}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		if raw, err := os.ReadFile(cert); err == nil && strings.Contains(string(raw), "BEGIN CERTIFICATE") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no serving certificate within 10 s of its approval")
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("kubelet ended with %v", err)
+	}
+}

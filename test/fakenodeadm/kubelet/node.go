@@ -26,6 +26,13 @@ type object = map[string]any
 func (k *Kubelet) status() object {
 	now := time.Now().UTC().Format(time.RFC3339)
 	pods := fmt.Sprint(k.maxPods)
+	ready := object{
+		"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the kubelet stand-in posts ready status",
+		"lastHeartbeatTime": now, "lastTransitionTime": now,
+	}
+	if k.settings.NotReady {
+		ready["status"], ready["reason"], ready["message"] = "False", "KubeletNotReady", "the lab asked this kubelet to be not ready"
+	}
 	resources := object{"cpu": fmt.Sprint(runtime.NumCPU()), "memory": "1Gi", "pods": pods}
 	return object{
 		"addresses": []object{{"type": "InternalIP", "address": k.ip.String()}, {"type": "Hostname", "address": k.flags.NodeName}},
@@ -34,10 +41,7 @@ func (k *Kubelet) status() object {
 			"kubeletVersion": k.version, "architecture": runtime.GOARCH, "operatingSystem": "linux", "osImage": "lab host (stand-in)",
 			"containerRuntimeVersion": "none://stand-in", "machineID": "", "systemUUID": "", "bootID": "", "kernelVersion": "", "kubeProxyVersion": "",
 		},
-		"conditions": []object{{
-			"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the kubelet stand-in posts ready status",
-			"lastHeartbeatTime": now, "lastTransitionTime": now,
-		}},
+		"conditions": []object{ready},
 	}
 }
 
@@ -106,10 +110,33 @@ func (k *Kubelet) call(ctx context.Context, c *Client, method, path, contentType
 	return resp.StatusCode, raw, err
 }
 
-// requestServingCertificate asks once for a serving certificate and keeps it where kubelet does.
+// requestServingCertificate asks once for a serving certificate and keeps it where kubelet does, whenever it is signed.
 func (k *Kubelet) requestServingCertificate(ctx context.Context) {
 	if err := k.servingCertificate(ctx); err != nil && ctx.Err() == nil {
 		k.say("cannot get a serving certificate: %v", err)
+	}
+}
+
+const csrs = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+// signed asks for the request's certificate until there is one.
+func (k *Kubelet) signed(ctx context.Context, body []byte) ([]byte, error) {
+	var csr struct {
+		Metadata struct{ Name string }
+		Status   struct{ Certificate []byte }
+	}
+	for {
+		if err := json.Unmarshal(body, &csr); err != nil || len(csr.Status.Certificate) > 0 {
+			return csr.Status.Certificate, err
+		}
+		select {
+		case <-time.After(k.interval()):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if _, again, err := k.call(ctx, k.register, http.MethodGet, csrs+"/"+csr.Metadata.Name, "", nil); err == nil {
+			body = again
+		}
 	}
 }
 
@@ -132,19 +159,19 @@ func (k *Kubelet) servingCertificate(ctx context.Context) error {
 			"signerName": "kubernetes.io/kubelet-serving", "usages": []string{"digital signature", "server auth"},
 		},
 	}
-	code, body, err := k.call(ctx, k.register, http.MethodPost, "/apis/certificates.k8s.io/v1/certificatesigningrequests", "application/json", csr)
+	code, body, err := k.call(ctx, k.register, http.MethodPost, csrs, "application/json", csr)
 	if err != nil || code != http.StatusCreated {
 		return fmt.Errorf("certificate request: %d %w", code, err)
 	}
-	var signed struct{ Status struct{ Certificate []byte } }
-	if err := json.Unmarshal(body, &signed); err != nil {
+	cert, err := k.signed(ctx, body)
+	if err != nil {
 		return err
 	}
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return err
 	}
-	bundle := append([]byte{}, signed.Status.Certificate...)
+	bundle := append([]byte{}, cert...)
 	bundle = append(bundle, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})...)
 	if err := os.MkdirAll(k.flags.CertDir, 0o755); err != nil {
 		return err

@@ -37,8 +37,13 @@ type Fault struct {
 	Command string `json:"command"`
 	// Phase is where in the command; "start" is before anything.
 	Phase string `json:"phase"`
-	// Action is fail (fatal message, exit 1), hang (for ever), slow (wait MS), noop (exit 0 at once).
+	// Action is fail (fatal message, exit 1), hang (for ever), slow (wait MS), noop (exit 0 at once) or kill (SIGKILL in the middle
+	// of the phase: the first file that it writes is cut off, the first that it removes is gone; at its end where it does neither).
 	Action string `json:"action"`
+	// Version limits the fault to runs for this Kubernetes version, "1.31" or "1.31.5", as install and upgrade name it.
+	Version string `json:"version"`
+	// Once makes the fault happen a single time on this host; /run/fakenodeadm remembers it.
+	Once bool `json:"once"`
 	// Message is the error text of fail; empty means a text that names the phase.
 	Message string `json:"message"`
 	// MS is the wait of slow in milliseconds; it is not scaled.
@@ -47,8 +52,15 @@ type Fault struct {
 
 // Kubelet are the faults of the kubelet stand-in.
 type Kubelet struct {
+	// Version limits ExitAfterSeconds and NotReady to kubelets of this version, "1.31" or "1.31.5"; empty means all: a new kubelet
+	// can be broken while the old one works.
+	Version string `json:"version"`
 	// ExitAfterSeconds ends the kubelet with exit code 1 after that time; 0 means never.
 	ExitAfterSeconds float64 `json:"exitAfterSeconds"`
+	// NotReady makes it report the condition Ready False.
+	NotReady bool `json:"notReady"`
+	// NoServingCSR makes it ask for no serving certificate.
+	NoServingCSR bool `json:"noServingCSR"`
 	// IgnoreNodeIP makes it use the address of the default route's interface whatever --node-ip says.
 	IgnoreNodeIP bool `json:"ignoreNodeIP"`
 	// HeartbeatFrom binds heartbeats to this address of the host instead of the node IP.
@@ -103,12 +115,26 @@ func (s Settings) check() error {
 	}
 	for _, f := range s.Faults {
 		switch f.Action {
-		case "fail", "hang", "slow", "noop":
+		case "fail", "hang", "slow", "noop", "kill":
 		default:
-			return fmt.Errorf("cannot use fault action %q: allowed are fail, hang, slow, noop", f.Action)
+			return fmt.Errorf("cannot use fault action %q: allowed are fail, hang, slow, noop, kill", f.Action)
 		}
 	}
 	return nil
+}
+
+// ForVersion are the settings of a kubelet of this version.
+func (k Kubelet) ForVersion(version string) Kubelet {
+	if k.Version != "" && !SameVersion(k.Version, version) {
+		k.ExitAfterSeconds, k.NotReady = 0, false
+	}
+	return k
+}
+
+// SameVersion tells whether one of two Kubernetes versions, with or without "v" and patch, is the other or its minor version.
+func SameVersion(a, b string) bool {
+	a, b = strings.TrimPrefix(a, "v"), strings.TrimPrefix(b, "v")
+	return a == b || strings.HasPrefix(b, a+".") || strings.HasPrefix(a, b+".")
 }
 
 // Scale returns d in lab time.
