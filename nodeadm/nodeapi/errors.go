@@ -87,11 +87,11 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // Is reports whether target is ErrUnreachable.
 func (e *UnreachableError) Is(target error) bool { return target == ErrUnreachable }
 
-// unreachable finds the cause of a request without an answer. The caller's own
-// cancellation stays what it is.
-func (c *Client) unreachable(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return err
+// unreachable finds the cause of a request without an answer. That the caller's
+// own time is over, or that it gave up, says nothing of the server.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return &UnreachableError{Server: c.server, Cause: causeOf(err), Err: err}
 }

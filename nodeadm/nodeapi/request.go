@@ -52,13 +52,13 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 }
 
 func (c *Client) once(ctx context.Context, method, path string, query url.Values, mediaType string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	address := c.server + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
-	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(bounded, method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the API server's address %q: %w; correct it in kubelet's kubeconfig", c.server, err)
 	}
@@ -68,13 +68,13 @@ func (c *Client) once(ctx context.Context, method, path string, query url.Values
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, c.unreachable(ctx, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, c.unreachable(err)
+		return nil, c.unreachable(ctx, err)
 	case len(answer) > maxAnswer:
 		return nil, errAnswerTooLarge
 	case response.StatusCode == http.StatusUnauthorized:
