@@ -2,6 +2,7 @@ package nodeadm
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -52,6 +53,48 @@ func InitArgs(spec *agentv1.NodeSpec, configPath, manifest string) []string {
 		args = append(args, "--private-mode")
 	}
 	return args
+}
+
+// Phases of nodeadm that --skip leaves out. Names are not validated by nodeadm,
+// and the list in its help is wrong.
+const (
+	// SkipPods leaves out the check that the node is drained, which counts finished
+	// and static pods (internal/node/pods.go:62). Only to be given after a drain that
+	// was verified otherwise.
+	SkipPods = "pod-validation"
+	// SkipNode leaves out the check that the node is cordoned.
+	SkipNode = "node-validation"
+)
+
+// UpgradeArgs returns the arguments of nodeadm upgrade to the node part's version,
+// newer or older: nodeadm has no guard, package change is one. timeout is -t, as
+// of install. skip names phases to leave out; the caller answers for each.
+func UpgradeArgs(spec *agentv1.NodeSpec, configPath, manifest string, timeout time.Duration, skip ...string) []string {
+	args := []string{"upgrade", spec.GetKubernetesVersion(), "-c", ConfigURI(configPath), "-t", timeout.String()}
+	if manifest != "" {
+		args = append(args, "-m", manifest)
+	}
+	if spec.GetPrivateMode() {
+		args = append(args, "--private-mode")
+	}
+	return append(args, skipArgs(skip)...)
+}
+
+// UninstallArgs returns the arguments of nodeadm uninstall. removeCNI is --force,
+// which also removes /var/lib/cni and /etc/cni/net.d and skips no check.
+func UninstallArgs(removeCNI bool, skip ...string) []string {
+	args := []string{"uninstall"}
+	if removeCNI {
+		args = append(args, "--force")
+	}
+	return append(args, skipArgs(skip)...)
+}
+
+func skipArgs(skip []string) []string {
+	if len(skip) == 0 {
+		return nil
+	}
+	return []string{"--skip", strings.Join(skip, ",")}
 }
 
 // ContainerdSource returns where nodeadm takes containerd from: none unless the

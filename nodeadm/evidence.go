@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -22,15 +23,15 @@ const (
 	KubeletPath = "/usr/bin/kubelet"
 )
 
-// Evidence tells whether a command has written its files: each file's identity
-// and time of change. nodeadm exits 0 having done nothing in several cases, so
+// Evidence tells whether a command has written or removed its files: each file's
+// identity and time of change, with "empty" before those without content. nodeadm exits 0 having done nothing in several cases, so
 // its exit code alone proves nothing.
 type Evidence map[string]string
 
 // ReadEvidence reads the state of the files that the command writes, below root.
 func ReadEvidence(root string, command Command) (Evidence, error) {
 	evidence := Evidence{}
-	for _, path := range command.writes() {
+	for _, path := range command.watches() {
 		info, err := os.Stat(filepath.Join(root, path))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -42,10 +43,17 @@ func ReadEvidence(root string, command Command) (Evidence, error) {
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 			stamp = fmt.Sprintf("%d %s %d.%09d", stat.Ino, stamp, stat.Ctim.Sec, stat.Ctim.Nsec)
 		}
+		if info.Size() == 0 {
+			stamp = emptyFile + stamp
+		}
 		evidence[path] = stamp
 	}
 	return evidence, nil
 }
+
+// emptyFile stands before the stamp of a file without content, as a power cut may
+// leave one.
+const emptyFile = "empty "
 
 // Command is one of nodeadm's commands.
 type Command string
@@ -55,6 +63,8 @@ const (
 	Install     Command = "install"
 	ConfigCheck Command = "config check"
 	Init        Command = "init"
+	Upgrade     Command = "upgrade"
+	Uninstall   Command = "uninstall"
 )
 
 // writes names the files that every successful run of the command writes anew,
@@ -63,18 +73,46 @@ func (c Command) writes() []string {
 	switch c {
 	case Install:
 		return []string{TrackerPath}
-	case Init:
+	case Init, Upgrade:
 		return []string{KubeconfigPath, kubeletConfigPath}
-	default:
-		return nil
+	case ConfigCheck, Uninstall:
 	}
+	return nil
+}
+
+// removes names the files that are gone after every successful run.
+func (c Command) removes() []string {
+	if c == Uninstall {
+		return []string{TrackerPath, KubeletPath, KubeconfigPath}
+	}
+	return nil
+}
+
+// watches names the files that tell how a run went: what it writes or removes,
+// and what it crashes on.
+func (c Command) watches() []string {
+	watched := append(c.writes(), c.removes()...)
+	if c == Uninstall {
+		watched = append(watched, kubeletConfigPath)
+	}
+	return watched
 }
 
 // untouched returns the first file that the command should have written and
 // did not.
 func (c Command) untouched(before, after Evidence) (string, bool) {
 	for _, path := range c.writes() {
-		if after[path] == "" || after[path] == before[path] {
+		if after[path] == "" || strings.HasPrefix(after[path], emptyFile) || after[path] == before[path] {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+// left returns the first file that the command should have removed and did not.
+func (c Command) left(after Evidence) (string, bool) {
+	for _, path := range c.removes() {
+		if after[path] != "" {
 			return path, true
 		}
 	}

@@ -1,6 +1,10 @@
 package nodeadm_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode"
@@ -65,6 +69,83 @@ func TestRedact(t *testing.T) {
 			t.Errorf("Redact(%q) = %q, want %q", input, got, want)
 		}
 	}
+}
+
+// TestRedactDisguised: a code is found however it is written down, also inside
+// something larger.
+func TestRedactDisguised(t *testing.T) {
+	t.Parallel()
+	const secret = `Zqr175DJ+sPQ"<&>\/RHsm=bzzf`
+	config := "spec:\n  hybrid:\n    ssm:\n      activationCode: " + secret + "\n      x: y\n"
+	asJSON, err := json.Marshal(map[string]string{"code": secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice, err := json.Marshal(string(asJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := map[string]string{
+		"plain": secret, "JSON": string(asJSON), "JSON in JSON": string(twice), "Go": fmt.Sprintf("%q", secret),
+		"query": "https://x/?a=1&c=" + url.QueryEscape(secret) + "&b=2", "path": "https://x/" + url.PathEscape(secret) + "/y",
+	}
+	for shift := range 3 {
+		text := strings.Repeat("-", shift) + config
+		forms[fmt.Sprint("base64 ", shift)] = base64.StdEncoding.EncodeToString([]byte(text))
+		forms[fmt.Sprint("URL base64 ", shift)] = base64.RawURLEncoding.EncodeToString([]byte(text))
+	}
+	redactor := nodeadm.NewRedactor(secret)
+	for name, text := range forms {
+		got := redactor.Redact("before " + text + " after")
+		if !strings.Contains(got, "[redacted]") || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after") {
+			t.Errorf("%s: %q", name, got)
+		}
+		for _, part := range []string{"Zqr175DJ", "RHsm", "bzzf"} {
+			if strings.Contains(got, part) {
+				t.Errorf("%s: %q holds %q", name, got, part)
+			}
+		}
+		// What is left of base64 must not give the secret back.
+		for _, word := range strings.FieldsFunc(got, func(r rune) bool { return r == ' ' || r == '[' || r == ']' }) {
+			if decoded, err := base64.StdEncoding.DecodeString(word); err == nil && strings.Contains(string(decoded), "Zqr175DJ") {
+				t.Errorf("%s: %q decodes to the secret", name, word)
+			}
+		}
+	}
+	// Codes that nobody told of, by form.
+	for input, want := range map[string]string{
+		"body=%7B%22ActivationCode%22%3A%22abc%2Bdef%2F123%22%7D&x=1": "body=%7B%22ActivationCode%22%3A%22[redacted]%22%7D&x=1",
+		"?activation_code=abcdefghij%3D&x=1":                          "?activation_code=[redacted]",
+		`{\"activationCode\":\"abcdefghij\"}`:                         `{\"activationCode\":\"[redacted]\"}`,
+		"-activation-code 'abcdefghij' -region x":                     "-activation-code '[redacted]' -region x",
+	} {
+		if got := nodeadm.NewRedactor().Redact(input); got != want {
+			t.Errorf("Redact(%q) = %q, want %q", input, got, want)
+		}
+	}
+}
+
+// FuzzRedact: whatever the code and whatever stands around it, no form of it
+// comes through.
+func FuzzRedact(f *testing.F) {
+	f.Add("abcdefghij", "x", "y")
+	f.Add(`a"b\c/d+e=f`, "{", "}")
+	f.Add("[redacted]xyz", "", "")
+	f.Fuzz(func(t *testing.T, secret, before, after string) {
+		if len(secret) < 20 || len(secret) > 250 {
+			return
+		}
+		redactor := nodeadm.NewRedactor(secret)
+		for name, form := range map[string]string{
+			"plain": secret, "query": url.QueryEscape(secret), "path": url.PathEscape(secret),
+			"base64": base64.StdEncoding.EncodeToString([]byte(secret)),
+		} {
+			// Surroundings that happen to hold the form again are no leak of it.
+			if got := redactor.Redact(before + "\n" + form + "\n" + after); strings.Contains(got, form) {
+				t.Errorf("%s %q comes through in %q", name, form, got)
+			}
+		}
+	})
 }
 
 func TestRedactKeyOverSeveralLines(t *testing.T) {

@@ -35,6 +35,12 @@ func TestJudge(t *testing.T) {
 		{"init without a tracker", nodeadm.Init, nodeadm.Exit{}, wrote, nodeadm.ErrNoTracker, false, "exited 0 having done nothing"},
 		{"install left the old tracker", nodeadm.Install, nodeadm.Exit{}, nodeadm.Evidence{nodeadm.TrackerPath: "1"}, nil, false, "did not write /opt/nodeadm/tracker"},
 		{"init wrote nothing", nodeadm.Init, nodeadm.Exit{}, nil, nil, false, "did not write /var/lib/kubelet/kubeconfig"},
+		{"upgrade wrote nothing", nodeadm.Upgrade, nodeadm.Exit{}, nil, nil, false, "did not write /var/lib/kubelet/kubeconfig"},
+		{"upgrade left kubelet's configuration empty", nodeadm.Upgrade, nodeadm.Exit{}, nodeadm.Evidence{nodeadm.KubeconfigPath: "2", "/etc/kubernetes/kubelet/config.json": "empty 2"}, nil, false, "did not write /etc/kubernetes/kubelet/config.json"},
+		{"uninstalled", nodeadm.Uninstall, nodeadm.Exit{}, nil, nodeadm.ErrNoTracker, false, ""},
+		{"uninstall left kubelet", nodeadm.Uninstall, nodeadm.Exit{}, nodeadm.Evidence{nodeadm.KubeletPath: "1"}, nodeadm.ErrNoTracker, false, "left /usr/bin/kubelet"},
+		{"uninstall left the tracker", nodeadm.Uninstall, nodeadm.Exit{}, nodeadm.Evidence{nodeadm.TrackerPath: "1"}, nil, false, "left /opt/nodeadm/tracker"},
+		{"hangs on containerd", nodeadm.Init, nodeadm.Exit{Code: -1, Deadline: 5 * time.Minute, Lines: []nodeadm.Line{{Message: "Waiting for containerd to be running..."}}}, nil, nil, false, "systemctl status containerd"},
 		{"broken tracker", nodeadm.Install, nodeadm.Exit{}, wrote, &nodeadm.BrokenTrackerError{Path: "/t", Reason: "empty"}, false, "tracker of no use"},
 		{"deadline", nodeadm.Init, nodeadm.Exit{Code: -1, Deadline: 5 * time.Minute}, nil, nil, false, "did not end within 5m0s and was killed"},
 		{"signal", nodeadm.Init, nodeadm.Exit{Code: -1, Signal: "SIGSEGV"}, nil, nil, false, "SIGSEGV"},
@@ -68,6 +74,17 @@ func TestJudge(t *testing.T) {
 				t.Errorf("Judge = %+v, want %q, permanent %v", err, c.fragment, c.permanent)
 			}
 		})
+	}
+}
+
+// TestJudgeUninstallWithoutTracker: uninstall exits 0 having removed nothing.
+func TestJudgeUninstallWithoutTracker(t *testing.T) {
+	t.Parallel()
+	there := nodeadm.Evidence{nodeadm.KubeletPath: "1"}
+	var failure *nodeadm.Failure
+	err := nodeadm.Judge(nodeadm.Uninstall, nodeadm.Exit{}, there, there, nodeadm.ErrNoTracker)
+	if !errors.As(err, &failure) || !failure.Permanent || !strings.Contains(failure.Message, "restores the tracker") {
+		t.Errorf("Judge = %v", err)
 	}
 }
 
