@@ -54,6 +54,20 @@ func (o *output) write(w io.Writer, kind string, list []*planev1.Resource, singl
 	}
 }
 
+// value writes something that is no resource, as JSON or YAML.
+func (o *output) value(w io.Writer, v any) error {
+	encode := manifest.JSON
+	if o.format == outputYAML {
+		encode = manifest.YAML
+	}
+	b, err := encode(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
+
 // writeYAML writes one document for each resource, as apply reads them.
 func writeYAML(w io.Writer, list []*planev1.Resource) error {
 	for i, r := range list {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,13 +14,6 @@ import (
 	"hybridagent/plane/manifest"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
-)
-
-const (
-	// pollEvery is how often the plane is asked how far a live switch is.
-	pollEvery = 300 * time.Millisecond
-	// sayEvery is how often it is said that nothing has changed.
-	sayEvery = 5 * time.Second
 )
 
 // switchLive has the host switch, and waits for the end.
@@ -65,16 +57,7 @@ func (s *setVPN) goesOn(cmd *cobra.Command, w *waiting, last *planev1.OperationS
 		}
 	}
 	where := fmt.Sprintf("'hybridctl describe host %s' shows how it ends", s.host)
-	switch {
-	case errors.Is(err, errPlaneAway):
-		return unreachableError{fmt.Errorf("operation %s goes on, but %w; %s", w.operation, err, where)}
-	case status.Code(err) == codes.NotFound:
-		return err
-	case errors.Is(err, context.DeadlineExceeded):
-		return goesOnError{fmt.Errorf("operation %s has not ended within %s and goes on; %s", w.operation, s.timeout, where)}
-	default:
-		return goesOnError{fmt.Errorf("operation %s goes on; %s", w.operation, where)}
-	}
+	return waitError(err, "operation "+w.operation, where, s.timeout)
 }
 
 // writeEnd writes how the switch ended; an error is an end that is none.
@@ -103,9 +86,6 @@ func (s *setVPN) writeOperation(cmd *cobra.Command, st *planev1.OperationStatus)
 	return writeJSON(cmd, map[string]any{"host": s.host, "live": true, "vpnServers": s.servers, "operation": manifest.Message(st)})
 }
 
-// errPlaneAway says that the plane did not answer any more.
-var errPlaneAway = errors.New("the plane does not answer")
-
 // waiting is a wait for the end of an operation.
 type waiting struct {
 	call      planev1.PlaneServiceClient
@@ -119,32 +99,17 @@ type waiting struct {
 // not answer may be restarting: it is asked again. The status is the last one
 // known; nil: none.
 func (w *waiting) wait(ctx context.Context) (*planev1.OperationStatus, error) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	var last *planev1.OperationStatus
-	for {
+	err := poll(ctx, w.progress, func() (bool, error) {
 		st, err := w.ask(ctx)
-		switch {
-		case err == nil:
-			last = st
-			w.progress.show(st)
-			if ended(st) {
-				return st, nil
-			}
-		case status.Code(err) == codes.Unavailable:
-			w.progress.away()
-		case ctx.Err() == nil && status.Code(err) != codes.DeadlineExceeded:
-			return last, err
+		if err != nil {
+			return false, err
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			if status.Code(err) == codes.Unavailable {
-				return last, errPlaneAway
-			}
-			return last, ctx.Err()
-		}
-	}
+		last = st
+		w.progress.show(st)
+		return ended(st), nil
+	})
+	return last, err
 }
 
 func (w *waiting) ask(ctx context.Context) (*planev1.OperationStatus, error) {
@@ -156,57 +121,12 @@ func (w *waiting) ask(ctx context.Context) (*planev1.OperationStatus, error) {
 
 func ended(st *planev1.OperationStatus) bool {
 	switch st.GetProgress().GetState() {
-	case agentv1.OperationState_OPERATION_STATE_SUCCEEDED, agentv1.OperationState_OPERATION_STATE_FAILED, agentv1.OperationState_OPERATION_STATE_REFUSED:
+	case agentv1.OperationState_OPERATION_STATE_SUCCEEDED, agentv1.OperationState_OPERATION_STATE_FAILED,
+		agentv1.OperationState_OPERATION_STATE_REFUSED, agentv1.OperationState_OPERATION_STATE_ABORTED:
 		return true
 	default:
 		return false
 	}
-}
-
-// progress writes what is new, and now and then that nothing is.
-type progress struct {
-	w      io.Writer
-	now    func() time.Time
-	began  time.Time
-	spoken time.Time
-	last   string
-}
-
-func newProgress(w io.Writer, now func() time.Time) *progress {
-	return &progress{w: w, now: now, began: now()}
-}
-
-func (p *progress) say(text string) {
-	p.last, p.spoken = text, p.now()
-	paragraph(p.w, text)
-}
-
-func (p *progress) show(st *planev1.OperationStatus) { p.update(progressLine(st)) }
-
-func (p *progress) away() { p.update("the plane does not answer; asking again") }
-
-func (p *progress) update(text string) {
-	now := p.now()
-	if text == p.last && now.Sub(p.spoken) < sayEvery {
-		return
-	}
-	p.last, p.spoken = text, now
-	hanging(p.w, fmt.Sprintf("%3.0fs  ", now.Sub(p.began).Seconds()), text)
-}
-
-// progressLine is state, step and percent, and what the host or the plane says.
-func progressLine(st *planev1.OperationStatus) string {
-	p := st.GetProgress()
-	line := strings.ToLower(manifest.EnumWord(p.GetState().Descriptor(), p.GetState().Number()))
-	if p.GetStep() != "" {
-		line += fmt.Sprintf(" %s %d%%", p.GetStep(), p.GetPercent())
-	}
-	for _, words := range []string{p.GetMessage(), st.GetRemark()} {
-		if words != "" {
-			line += ": " + words
-		}
-	}
-	return line
 }
 
 // paragraph writes a text for people; lines after the first are indented.

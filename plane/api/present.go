@@ -29,7 +29,9 @@ func (s *Server) present(w world, r *planev1.Resource) *planev1.Resource {
 			c.Status = &planev1.Resource_EdgeHostStatus{EdgeHostStatus: st}
 		}
 	case kind.Pool:
-		c.Status = &planev1.Resource_NodePoolStatus{NodePoolStatus: s.fleet.PoolStatus(c.GetNodePool())}
+		st := s.fleet.PoolStatus(c.GetNodePool())
+		addRollout(st, s.ops.Rollout(c.GetMetadata().GetName()))
+		c.Status = &planev1.Resource_NodePoolStatus{NodePoolStatus: st}
 	case kind.Profile:
 		c.Status = &planev1.Resource_HybridProfileStatus{HybridProfileStatus: &planev1.HybridProfileStatus{InUse: inUse(w, c)}}
 	}

@@ -44,6 +44,8 @@ func (s *Server) crossCheckPool(v *violations, w world, r *planev1.Resource) {
 	if w.get(kind.Profile, store.ProfileName(p.GetProfile(), p.GetProfileVersion())) == nil {
 		v.add("spec.profileVersion", "%s", missingProfile(w, p))
 	}
+	s.inSkew(v, w, "spec.profileVersion", p)
+	s.keepsCluster(v, w, r)
 	taken := map[string]string{}
 	for _, other := range w.kind(kind.Pool) {
 		if other.GetMetadata().GetName() == r.GetMetadata().GetName() {
@@ -63,6 +65,21 @@ func (s *Server) crossCheckPool(v *violations, w world, r *planev1.Resource) {
 		}
 		s.hostHasNIC(v, path, h)
 		s.hostHasArchitecture(v, path, p.GetArchitecture(), h)
+	}
+}
+
+// keepsCluster: a pool whose hosts are nodes stays with its cluster, since all of
+// them would have to leave it at once.
+func (s *Server) keepsCluster(v *violations, w world, r *planev1.Resource) {
+	old := w.get(kind.Pool, r.GetMetadata().GetName()).GetNodePool()
+	if old == nil || old.GetCluster() == r.GetNodePool().GetCluster() {
+		return
+	}
+	for _, h := range old.GetHosts() {
+		if s.fleet.HostStatus(h.GetHostId()).GetHost().GetAppliedNodeDigest() != "" {
+			v.add("spec.cluster", "host %s is a node of cluster %s; take the pool's hosts out of it first, and add them again once they have left", h.GetHostId(), old.GetCluster())
+			return
+		}
 	}
 }
 

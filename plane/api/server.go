@@ -33,6 +33,14 @@ type Operations interface {
 	// NetworkSwitch answers the live network switch that is pending or ended last;
 	// nil: there was none.
 	NetworkSwitch(hostID string) *planev1.OperationStatus
+	// Plan answers what a repave of hosts of a pool would do; none named: all.
+	Plan(pool string, hosts []string, force bool) ([]*planev1.RepaveHost, error)
+	// Repave starts that.
+	Repave(ctx context.Context, pool string, hosts []string, force bool) ([]*planev1.RepaveHost, error)
+	// Rollout answers how far the repave of a pool is; nil: there was none.
+	Rollout(pool string) *planev1.RolloutStatus
+	// Abort ends an operation; by names the operator.
+	Abort(ctx context.Context, hostID, operationID, by string) (ended string, withdrawn bool, err error)
 }
 
 // Config is what a Server needs.

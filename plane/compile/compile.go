@@ -44,6 +44,9 @@ type Output struct {
 	Bytes []byte
 	// Digest is the lowercase hexadecimal SHA-256 of Bytes.
 	Digest string
+	// Drain options of the profile, every field set; nil: the host is in no pool. No
+	// part of the assignment: they are read when an operation is signed.
+	Drain *agentv1.DrainOptions
 }
 
 var deterministic = proto.MarshalOptions{Deterministic: true}
@@ -52,10 +55,12 @@ var deterministic = proto.MarshalOptions{Deterministic: true}
 // validation should have refused.
 func Compile(in Input) (Output, error) {
 	a := &agentv1.Assignment{HostId: in.HostID}
+	var drain *agentv1.DrainOptions
 	if in.Pool != nil {
 		if err := fill(a, in); err != nil {
 			return Output{}, fmt.Errorf("cannot compile the assignment of host %s: %w", in.HostID, err)
 		}
+		drain = Drain(in.Profile.GetHybridProfile().GetOs().GetDrain())
 	}
 	b, err := deterministic.Marshal(a)
 	if err != nil {
@@ -66,7 +71,7 @@ func Compile(in Input) (Output, error) {
 			in.HostID, len(b), agentv1.MaxAssignmentBytes)
 	}
 	sum := sha256.Sum256(b)
-	return Output{Assignment: a, Bytes: b, Digest: hex.EncodeToString(sum[:])}, nil
+	return Output{Assignment: a, Bytes: b, Digest: hex.EncodeToString(sum[:]), Drain: drain}, nil
 }
 
 func fill(a *agentv1.Assignment, in Input) error {
@@ -127,7 +132,15 @@ func nodeSpec(in Input, cluster *planev1.HybridClusterSpec, pool *planev1.NodePo
 		VpnServers:         in.Host.GetVpnServers(),
 		RemoteNodeCidrs:    cluster.GetRemoteNodeCidrs(),
 		Nic:                nicSelector(in.Host.GetNic()),
+		Nodeadm:            nodeadm(k8s.GetNodeadm()),
 	}, nil
+}
+
+func nodeadm(spec *planev1.NodeadmSpec) *agentv1.NodeadmSource {
+	if spec == nil {
+		return nil
+	}
+	return &agentv1.NodeadmSource{Url: spec.GetUrl(), Sha256: spec.GetSha256()}
 }
 
 // nodeDigest tells one node part from another. It covers what takes effect only

@@ -43,6 +43,13 @@ const (
 	maxLogLine     = 512
 	maxProgress    = 4 << 10
 	maxPercent     = 100
+
+	maxForecastSteps   = 32
+	maxForecastReasons = 16
+	maxForecastPath    = 32
+	maxForecastWhat    = 256
+	maxForecastReason  = 512
+	maxRemarks         = 16
 )
 
 const ellipsis = "…"
@@ -111,6 +118,9 @@ func boundStatus(s *agentv1.HostStatus) error {
 	clipList(&s.RepaveFields, maxRepaveFields, maxField)
 	clip(&s.VpnServer, maxIPv4)
 	clipList(&s.VpnServers, maxVPNServers, maxIPv4)
+	clip(&s.WantedNodeIp, maxIPv4)
+	clipList(&s.Remarks, maxRemarks, maxForecastReason)
+	boundForecast(s.GetForecast())
 	return nil
 }
 
@@ -135,6 +145,24 @@ func boundProgress(p *agentv1.OperationProgress) {
 	}
 	clipList(&p.LogLines, maxLogLines, maxLogLine)
 	p.Percent = min(p.GetPercent(), maxPercent)
+	boundForecast(p.GetForecast())
+}
+
+func boundForecast(f *agentv1.Forecast) {
+	if f == nil {
+		return
+	}
+	clip(&f.Path, maxForecastPath)
+	clipList(&f.Reasons, maxForecastReasons, maxForecastReason)
+	clip(&f.Refusal, maxReason)
+	clip(&f.NodeDigest, maxDigest)
+	if len(f.GetSteps()) > maxForecastSteps {
+		f.Steps = append([]*agentv1.ForecastStep(nil), f.GetSteps()[:maxForecastSteps]...)
+	}
+	for _, s := range f.GetSteps() {
+		clip(&s.Name, maxStep)
+		clip(&s.What, maxForecastWhat)
+	}
 }
 
 // checkFingerprint refuses: cut, two machines could look the same.

@@ -22,6 +22,9 @@ func bounds() map[string][2]int {
 		"HostStatus.conditions": {32, 0}, "Condition.type": {0, 64}, "Condition.reason": {0, 64}, "Condition.message": {0, 1024},
 		"HostStatus.nic": {0, 127}, "HostStatus.node_ip": {0, 15}, "HostStatus.applied_node_digest": {0, 64},
 		"HostStatus.applied_kubernetes_version": {0, 32}, "HostStatus.routes": {64, 256}, "HostStatus.repave_fields": {32, 128}, "HostStatus.runner": {0, 32},
+		"HostStatus.wanted_node_ip": {0, 15}, "HostStatus.remarks": {16, 512},
+		"Forecast.path": {0, 32}, "Forecast.reasons": {16, 512}, "Forecast.steps": {32, 0}, "Forecast.refusal": {0, 1024}, "Forecast.node_digest": {0, 64},
+		"ForecastStep.name": {0, 64}, "ForecastStep.what": {0, 256},
 		"HostStatus.vpn_server": {0, 15}, "HostStatus.vpn_servers": {8, 15},
 		"AssignmentResult.digest": {0, 64}, "AssignmentResult.refusals": {32, 0}, "FieldRefusal.field": {0, 128}, "FieldRefusal.reason": {0, 1024},
 		"OperationProgress.operation_id": {0, 64}, "OperationProgress.step": {0, 64}, "OperationProgress.message": {0, 4096},
@@ -50,6 +53,8 @@ func swell(m protoreflect.Message, refused []string) {
 					m.Mutable(f).List().Append(long)
 				}
 			}
+		case f.Message() != nil && f.Message().FullName() == (&agentv1.Forecast{}).ProtoReflect().Descriptor().FullName():
+			swell(m.Mutable(f).Message(), refused)
 		case f.Kind() == protoreflect.StringKind:
 			m.Set(f, long)
 		case f.Kind() == protoreflect.Uint32Kind:
@@ -79,6 +84,11 @@ func check(t *testing.T, m protoreflect.Message) {
 					checkText(t, name, list.Get(j).String(), bound[1])
 				}
 			}
+		case f.Message() != nil && f.Message().FullName() == (&agentv1.Forecast{}).ProtoReflect().Descriptor().FullName():
+			if !m.Has(f) {
+				t.Errorf("%s is lost", name)
+			}
+			check(t, m.Get(f).Message())
 		case f.Kind() == protoreflect.StringKind:
 			if !known {
 				t.Errorf("%s has no bound in this test", name)

@@ -167,6 +167,7 @@ func (f *Fleet) attach(h *host, s *session, hello *agentv1.Hello) error {
 	h.streams++
 	s.number = h.streams
 	h.session, h.connected, h.since, h.agent = s, true, now, clipped(hello.GetAgentVersion(), maxVersion)
+	h.reported = false
 	welcome := &agentv1.Welcome{
 		PlaneVersion: clipped(f.cfg.Version, maxVersion),
 		PlaneTime:    timestamppb.New(now),
@@ -191,7 +192,8 @@ func (f *Fleet) detach(h *host, s *session) {
 	if h.session != s {
 		return
 	}
-	h.session, h.connected, h.since = nil, false, f.cfg.Now()
+	h.session, h.connected, h.since, h.reported = nil, false, f.cfg.Now(), false
 	f.unsaved.add(h.id)
+	f.changed.add(h.id)
 	f.cfg.Log.Info("host is disconnected", zap.String("host_id", h.id))
 }

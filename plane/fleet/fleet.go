@@ -160,6 +160,9 @@ func (f *Fleet) apply(b store.Batch) error {
 		if h := f.hosts[id]; h != nil {
 			f.compileLocked(h)
 		}
+		// Also where nothing changes for the host: another profile version may say the
+		// same, and its rollout is over at once.
+		f.changed.add(id)
 	}
 	f.moveLocked(b.Revision)
 	return nil

@@ -36,6 +36,8 @@ type host struct {
 	result     *agentv1.AssignmentResult
 	operation  *agentv1.OperationProgress // of those on the node
 	netSwitch  *agentv1.OperationProgress // a live network switch
+	abort      *agentv1.OperationProgress // of another operation; not stored
+	reported   bool                       // status came on this session
 	print      *agentv1.HardwareFingerprint
 }
 

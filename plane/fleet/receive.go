@@ -17,7 +17,7 @@ func (f *Fleet) receive(ctx context.Context, h *host, s *session, m *agentv1.Age
 	case *agentv1.AgentMessage_Inventory:
 		return f.take(h, boundInventory(m.Inventory), func() bool { return replace(&h.inventory, m.Inventory) })
 	case *agentv1.AgentMessage_Status:
-		return f.take(h, boundStatus(m.Status), func() bool { return replace(&h.status, m.Status) })
+		return f.take(h, boundStatus(m.Status), func() bool { return h.takeStatus(m.Status) })
 	case *agentv1.AgentMessage_AssignmentResult:
 		boundResult(m.AssignmentResult)
 		return f.take(h, nil, func() bool { return h.takeResult(m.AssignmentResult) })
@@ -49,13 +49,26 @@ func (f *Fleet) take(h *host, checked error, set func() bool) error {
 	return nil
 }
 
-// takeProgress keeps the two ways of an operation apart: a host that is a node, or
-// failed to become one, stays so whatever becomes of a live network switch.
+// takeStatus answers whether the host's state is news; the first one of a stream
+// always is, since it says that the state is no memory.
+func (h *host) takeStatus(s *agentv1.HostStatus) bool {
+	first := !h.reported
+	h.reported = true
+	return replace(&h.status, s) || first
+}
+
+// takeProgress keeps the ways of an operation apart: a host that is a node, or
+// failed to become one, stays so whatever becomes of a live network switch, and an
+// abort is not what it ends.
 func (h *host) takeProgress(p *agentv1.OperationProgress) bool {
-	if p.GetKind() == agentv1.OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH {
+	switch p.GetKind() {
+	case agentv1.OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH:
 		return replace(&h.netSwitch, p)
+	case agentv1.OperationKind_OPERATION_KIND_ABORT:
+		return replace(&h.abort, p)
+	default:
+		return replace(&h.operation, p)
 	}
-	return replace(&h.operation, p)
 }
 
 // takeResult answers whether the word on an assignment is news. The same fields

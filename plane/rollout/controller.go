@@ -29,6 +29,7 @@ type Hosts interface {
 	NextChanged(ctx context.Context) (string, bool)
 	Changed(hostID string)
 	View(hostID string) (fleet.View, bool)
+	Pool(name string) (fleet.PoolView, bool)
 	SendOperation(hostID string, stream uint64, op *agentv1.SignedOperation) bool
 }
 
@@ -37,27 +38,41 @@ type Config struct {
 	Store  *store.Store
 	Signer Signer
 	Hosts  Hosts
+	// ResolveImage answers the digest of an image's tag; nil: none can be had.
+	ResolveImage func(ctx context.Context, image string) (string, error)
 	// Now is the plane's clock.
 	Now func() time.Time
 	// Log of the component.
 	Log *zap.Logger
 }
 
-// Controller looks at each host that changed, one after the other.
+// Controller looks at each host that changed, and at its pool, one after the other.
 type Controller struct {
-	cfg   Config
-	epoch uint64
+	cfg    Config
+	epoch  uint64
+	images *images
 
 	mu sync.Mutex // one look at a time; before recordsMu
 	// recordsMu is held while the map changes; what is in it is replaced, never
 	// changed. So operators can read it while a look waits for the store.
 	recordsMu sync.RWMutex
 	records   map[string]*record
+	rollouts  map[string]*poolRollout // by pool
 }
 
 // New loads what was signed before.
 func New(ctx context.Context, cfg Config) (*Controller, error) {
-	c := &Controller{cfg: cfg, records: map[string]*record{}}
+	c := &Controller{cfg: cfg, records: map[string]*record{}, rollouts: map[string]*poolRollout{}}
+	if cfg.ResolveImage == nil {
+		c.cfg.ResolveImage = func(_ context.Context, image string) (string, error) {
+			return "", fmt.Errorf("cannot resolve image %s: this plane asks no registries", image)
+		}
+	}
+	changed := func(string) {}
+	if cfg.Hosts != nil {
+		changed = cfg.Hosts.Changed
+	}
+	c.images = newImages(c.cfg.ResolveImage, cfg.Now, changed)
 	var err error
 	if c.epoch, err = readEpoch(ctx, cfg.Store); err != nil {
 		return nil, err
@@ -74,7 +89,7 @@ func New(ctx context.Context, cfg Config) (*Controller, error) {
 		}
 		c.records[id] = r
 	}
-	return c, nil
+	return c, c.loadRollouts(ctx)
 }
 
 // replace sets a record aside that cannot be read, and answers one in its place
@@ -121,8 +136,10 @@ func readEpoch(ctx context.Context, st *store.Store) (uint64, error) {
 func (c *Controller) Run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	defer watch.Wait()
+	defer c.images.close()
 	watch.Go(func() { c.watchOverdue(ctx) })
 	c.resume()
+	c.resumeRollouts(ctx)
 	for {
 		id, ok := c.cfg.Hosts.NextChanged(ctx)
 		if !ok {
@@ -135,41 +152,103 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 }
 
-// look brings one host's operation a step further.
+// look brings one host's operation a step further, and the rollout of its pool.
 func (c *Controller) look(ctx context.Context, id string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	former := c.record(id).Member
 	v, ok := c.cfg.Hosts.View(id)
-	r := c.record(id)
-	for {
-		next, ended := settle(r, v, ok, c.cfg.Now())
-		if ended == nil {
-			break
+	if err := c.lookHost(ctx, id, v, ok); err != nil {
+		return err
+	}
+	pools := []string{v.Assignment.GetPool()}
+	if former != nil && former.Pool != pools[0] {
+		pools = append(pools, former.Pool)
+	}
+	for _, pool := range pools {
+		if pool == "" {
+			continue
 		}
-		if err := c.finish(ctx, id, next, ended); err != nil {
+		if err := c.lookPool(ctx, pool); err != nil {
 			return err
 		}
-		r = c.record(id)
 	}
-	if !ok {
-		return nil
+	return nil
+}
+
+// lookHost is look without the pool.
+func (c *Controller) lookHost(ctx context.Context, id string, v fleet.View, known bool) error {
+	r, err := c.settled(ctx, id, v, known)
+	if err != nil || !known {
+		return err
 	}
-	switch decide(&r, v) {
+	if err := c.sendAbort(id, r, v); err != nil {
+		return err
+	}
+	act := decide(&r, v)
+	var next record
+	switch act {
 	case actSign:
-		next, err := c.provision(r, v)
-		if err != nil {
-			return err
-		}
-		if err := c.save(ctx, id, &next); err != nil {
-			return err
-		}
-		r = next
-		c.cfg.Log.Info("operation is signed", zap.String("host_id", id), zap.String("op_id", r.Pending.ID), zap.Uint64("generation", r.Pending.Generation))
+		next, err = c.provision(r, v)
+	case actLeave:
+		next, err = c.leave(r, v)
+	case actDrop:
+		next = r
+		next.Pending, next.Abort = nil, nil
+		c.cfg.Log.Info("operation is withdrawn: the plane wants another", zap.String("host_id", id), zap.String("op_id", r.Pending.ID))
 	case actSend:
+		return c.send(id, r, v)
 	default:
 		return nil
 	}
-	return c.send(id, r, v)
+	var waits *imageWaitError
+	if errors.As(err, &waits) {
+		return nil // looked at again once that is known
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.save(ctx, id, &next); err != nil {
+		return err
+	}
+	if act == actDrop {
+		c.cfg.Hosts.Changed(id)
+		return nil
+	}
+	c.logSigned(id, next)
+	return c.send(id, next, v)
+}
+
+// settled is a host's record once all that the host has said is taken over.
+func (c *Controller) settled(ctx context.Context, id string, v fleet.View, known bool) (record, error) {
+	for {
+		r := c.record(id)
+		next, ended := settle(r, v, known, c.cfg.Now())
+		if ended != nil {
+			if err := c.finish(ctx, id, next, ended); err != nil {
+				return r, err
+			}
+			continue
+		}
+		next, changed := abortRefused(r, v)
+		if !changed && known {
+			var err error
+			if next, changed, err = remember(r, v); err != nil {
+				return r, fmt.Errorf("cannot encode the drain options of host %s: %w", id, err)
+			}
+		}
+		if !changed {
+			return r, nil
+		}
+		if err := c.save(ctx, id, &next); err != nil {
+			return r, err
+		}
+	}
+}
+
+func (c *Controller) logSigned(id string, r record) {
+	c.cfg.Log.Info("operation is signed", zap.String("host_id", id), zap.String("op_id", r.Pending.ID),
+		zap.Stringer("kind", r.Pending.kind()), zap.Uint64("generation", r.Pending.Generation))
 }
 
 // finish saves how an operation ended.
@@ -186,13 +265,13 @@ func (c *Controller) finish(ctx context.Context, id string, r record, ended *ord
 	return nil
 }
 
-// resume has hosts looked at whose live network switch is pending: the end of one
-// may be known from before a restart.
+// resume has hosts looked at with an operation pending: its end may be known from
+// before a restart.
 func (c *Controller) resume() {
 	c.recordsMu.RLock()
 	defer c.recordsMu.RUnlock()
 	for id, r := range c.records {
-		if r.Pending != nil && r.Pending.Switch != nil {
+		if r.Pending != nil {
 			c.cfg.Hosts.Changed(id)
 		}
 	}
@@ -229,7 +308,7 @@ func (c *Controller) send(id string, r record, v fleet.View) error {
 		return err
 	}
 	if c.cfg.Hosts.SendOperation(id, v.Stream, env) {
-		r.sentOn = v.Stream
+		r.sentOn, r.maybeSent = v.Stream, true
 		c.keep(id, &r)
 	}
 	return nil
@@ -288,7 +367,7 @@ func (c *Controller) Retry(ctx context.Context, id string) error {
 	case retryable(r, v):
 		next.sentOn = 0
 		c.keep(id, &next)
-	case r.Pending == nil && r.Last != nil && r.Last.State != agentv1.OperationState_OPERATION_STATE_SUCCEEDED:
+	case r.Pending == nil && r.Last != nil && (r.Last.State != agentv1.OperationState_OPERATION_STATE_SUCCEEDED || ready(v) || leaving(r, v)):
 		next.Last = nil
 		if err := c.save(ctx, id, &next); err != nil {
 			return err

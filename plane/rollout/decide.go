@@ -1,48 +1,64 @@
 package rollout
 
 import (
-	"crypto/rand"
-	"fmt"
-	"strings"
 	"time"
-
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"hybridagent/plane/fleet"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
-// provisionDeadline is how long provisioning may take.
-const provisionDeadline = 15 * time.Minute
+// How long operations may take on a host.
+const (
+	provisionDeadline = 15 * time.Minute
+	repaveDeadline    = time.Hour
+	leaveDeadline     = time.Hour
+	abortDeadline     = 15 * time.Minute
+)
 
 type action int
 
 const (
 	actNothing action = iota
 	actSend           // the pending operation, to a stream that has not got it
-	actSign           // a new operation, in place of a pending one that is out of date
+	actSign           // a provisioning, in place of a pending one that is out of date
+	actLeave          // a leave, in place of a pending one that is out of date
+	actDrop           // the pending operation: nobody wants it any more
 )
 
-// decide says what is to be done for a host.
+// decide says what is to be done for a host by itself; its turn in a rollout is
+// decided by the rollout.
 func decide(r *record, v fleet.View) action {
-	if r.Pending != nil && r.Pending.Switch != nil {
+	p := r.Pending
+	switch {
+	case p == nil:
+		return decideNew(r, v)
+	case p.Switch != nil:
 		return decideSwitch(r, v)
-	}
-	if r.Pending == nil {
-		if ready(v) && worthTrying(r.Last, v) {
-			return actSign
-		}
+	case r.Abort != nil:
+		return actNothing // never sent any more: the abort is higher in sequence
+	case leaving(r, v) && untouched(p, v) && !wanted(r, v):
+		return actLeave
+	case outdated(r, v):
+		return actSign
+	case obsolete(r, v):
+		return actDrop
+	case v.Stream != 0 && v.Stream != r.sentOn && wanted(r, v):
+		return actSend
+	default:
 		return actNothing
 	}
-	if outdated(r.Pending, v) {
+}
+
+// decideNew is decide for a host with no operation pending.
+func decideNew(r *record, v fleet.View) action {
+	switch {
+	case leaving(r, v) && worthLeaving(r.Last, v):
+		return actLeave
+	case ready(v) && worthTrying(r.Last, v):
 		return actSign
+	default:
+		return actNothing
 	}
-	if v.Stream != 0 && v.Stream != r.sentOn && wanted(r.Pending, v) {
-		return actSend
-	}
-	return actNothing
 }
 
 // ready: the host holds what the plane wants, is no node yet, and says that
@@ -65,7 +81,7 @@ func worthTrying(last *order, v fleet.View) bool {
 	case last == nil || last.EnrolledAt != v.EnrolledAt:
 		return true
 	case last.State == agentv1.OperationState_OPERATION_STATE_SUCCEEDED:
-		return false
+		return last.kind() == agentv1.OperationKind_OPERATION_KIND_LEAVE
 	default:
 		return last.Generation != v.Generation || last.NodeIP != v.Status.GetNodeIp()
 	}
@@ -74,15 +90,43 @@ func worthTrying(last *order, v fleet.View) bool {
 // wanted: the pending operation brings about what the plane wants of this very
 // installation of the host. One that a host missed before it left its pool, or
 // was removed and enrolled anew, must not reach it any more.
-func wanted(p *order, v fleet.View) bool {
-	return p.NodeDigest == v.Assignment.GetNodeDigest() && p.EnrolledAt == v.EnrolledAt
+func wanted(r *record, v fleet.View) bool {
+	p := r.Pending
+	if p.EnrolledAt != v.EnrolledAt {
+		return false
+	}
+	if p.kind() == agentv1.OperationKind_OPERATION_KIND_LEAVE {
+		return v.Assignment.GetPool() == "" || moved(r, v)
+	}
+	return p.NodeDigest == v.Assignment.GetNodeDigest()
 }
 
-// outdated: the host has not said a word of the pending operation, and would be
-// sent another today. One that has begun is left to end.
-func outdated(p *order, v fleet.View) bool {
-	return ready(v) && v.Operation.GetOperationId() != p.ID &&
-		(!wanted(p, v) || p.NodeIP != v.Status.GetNodeIp())
+// untouched: the host has not said a word of the pending operation. One that has
+// begun is left to end.
+func untouched(p *order, v fleet.View) bool { return v.Operation.GetOperationId() != p.ID }
+
+// outdated: the pending operation is untouched, and the host would be sent another
+// provisioning today.
+func outdated(r *record, v fleet.View) bool {
+	p := r.Pending
+	return ready(v) && untouched(p, v) &&
+		(!wanted(r, v) || p.NodeIP != v.Status.GetNodeIp() && p.kind() != agentv1.OperationKind_OPERATION_KIND_LEAVE)
+}
+
+// obsolete: the pending repave or leave is untouched, and nobody wants it; the
+// rollout signs another. A leave goes only where this stream has not brought it:
+// the host may be about to begin.
+func obsolete(r *record, v fleet.View) bool {
+	p := r.Pending
+	switch {
+	case !drains(p.kind()) || !untouched(p, v) || !v.Reported:
+		return false
+	case p.kind() == agentv1.OperationKind_OPERATION_KIND_LEAVE:
+		return !wanted(r, v) && v.Stream != r.sentOn
+	default:
+		took := v.Result.GetAccepted() && v.Result.GetGeneration() == v.Generation && v.Status.GetGeneration() == v.Generation
+		return took && (!wanted(r, v) || p.NodeIP != repaveIP(v))
+	}
 }
 
 // retryable: the pending operation was sent, and all that the host says is that it
@@ -102,7 +146,8 @@ func conclude(r record, p *agentv1.OperationProgress, now time.Time) (next recor
 
 func final(s agentv1.OperationState) bool {
 	switch s {
-	case agentv1.OperationState_OPERATION_STATE_SUCCEEDED, agentv1.OperationState_OPERATION_STATE_FAILED, agentv1.OperationState_OPERATION_STATE_REFUSED:
+	case agentv1.OperationState_OPERATION_STATE_SUCCEEDED, agentv1.OperationState_OPERATION_STATE_FAILED,
+		agentv1.OperationState_OPERATION_STATE_REFUSED, agentv1.OperationState_OPERATION_STATE_ABORTED:
 		return true
 	default:
 		return false
@@ -113,46 +158,6 @@ func final(s agentv1.OperationState) bool {
 func (o order) as(p *agentv1.OperationProgress, now time.Time) order {
 	o.State, o.Step, o.Percent, o.Message, o.EndedAt = p.GetState(), p.GetStep(), p.GetPercent(), p.GetMessage(), now
 	return o
-}
-
-// provision is the next operation of a host that is no node yet.
-func (c *Controller) provision(r record, v fleet.View) (record, error) {
-	return c.sign(r, v, &agentv1.Operation{
-		Kind:       agentv1.OperationKind_OPERATION_KIND_PROVISION,
-		Node:       v.Assignment.GetNode(),
-		NodeDigest: v.Assignment.GetNodeDigest(),
-		NodeIp:     v.Status.GetNodeIp(),
-		Deadline:   durationpb.New(provisionDeadline),
-	}, nil)
-}
-
-// sign makes an operation the next one of a host; it is not sent before it is
-// saved.
-func (c *Controller) sign(r record, v fleet.View, op *agentv1.Operation, change *switchOrder) (record, error) {
-	now := c.cfg.Now()
-	r.Epoch, r.Counter = next(r, c.epoch)
-	op.Id = strings.ToLower(rand.Text()) // 26 letters and digits, 128 random bits
-	op.HostId = v.HostID
-	op.Sequence = &agentv1.Sequence{Epoch: r.Epoch, Counter: r.Counter}
-	op.SignedAt = timestamppb.New(now)
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(op)
-	if err != nil {
-		return r, fmt.Errorf("cannot encode an operation for host %s: %w", v.HostID, err)
-	}
-	signed, err := c.cfg.Signer.SignOperation(b)
-	if err != nil {
-		return r, err
-	}
-	envelope, err := proto.Marshal(signed)
-	if err != nil {
-		return r, fmt.Errorf("cannot encode the envelope of operation %s: %w", op.GetId(), err)
-	}
-	r.sentOn = 0
-	r.Pending = &order{
-		ID: op.GetId(), Envelope: envelope, Generation: v.Generation, NodeDigest: op.GetNodeDigest(),
-		NodeIP: op.GetNodeIp(), EnrolledAt: v.EnrolledAt, Switch: change, SignedAt: now,
-	}
-	return r, nil
 }
 
 // next is the sequence after the last one: counters begin anew in each epoch.

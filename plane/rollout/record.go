@@ -27,20 +27,42 @@ type record struct {
 	Counter uint64 `json:"counter"`
 	// Pending is signed and has not ended; nil: none.
 	Pending *order `json:"pending,omitempty"`
-	// Last provisioning that has ended; nil: none, or an operator asked for another
-	// try.
+	// Abort of the pending operation; nil: nobody asked for its end.
+	Abort *order `json:"abort,omitempty"`
+	// Last operation on the node that has ended; nil: none, or an operator asked for
+	// another try.
 	Last *order `json:"last,omitempty"`
 	// LastSwitch is the last live network switch that has ended; nil: none. It never
 	// counts as a provisioning.
 	LastSwitch *order `json:"lastSwitch,omitempty"`
+	// Member is what the host's node belongs to; nil: the host is no node by this
+	// plane's doing. A host leaves a cluster only where this says that it is in one:
+	// a plane that was made anew must not have every node leave.
+	Member *member `json:"member,omitempty"`
 
 	revision int64 // of the record in the store; 0: not stored
 	sentOn   uint64
+	// maybeSent says that the pending operation may have reached the host.
+	maybeSent   bool
+	abortSentOn uint64
+}
+
+// member is what a node belongs to, kept because the pool may be gone when the node
+// has to leave.
+type member struct {
+	Pool string `json:"pool"`
+	// Cluster and Region that the node is in.
+	Cluster string `json:"cluster"`
+	Region  string `json:"region"`
+	// Drain is the encoded DrainOptions of the pool's profile.
+	Drain []byte `json:"drain,omitempty"`
 }
 
 // order is one signed operation and how it ended.
 type order struct {
 	ID string `json:"id"`
+	// Kind of the operation; records of schema 1 lack it (see kind).
+	Kind agentv1.OperationKind `json:"kind,omitempty"`
 	// Envelope is the encoded SignedOperation; dropped once it has ended. The node
 	// part in it may hold an activation code, so it is never stored as it is.
 	Envelope []byte `json:"-"`
@@ -51,7 +73,7 @@ type order struct {
 	NodeDigest string `json:"nodeDigest"`
 	NodeIP     string `json:"nodeIp"`
 	EnrolledAt int64  `json:"enrolledAt"`
-	// Switch of the network; nil: a provisioning.
+	// Switch of the network; nil: an operation of another kind.
 	Switch *switchOrder `json:"switch,omitempty"`
 	// SignedAt and EndedAt by the plane's clock.
 	SignedAt time.Time `json:"signedAt,omitzero"`
@@ -76,22 +98,29 @@ type switchOrder struct {
 	AnswerBy time.Time `json:"answerBy"`
 }
 
-// kind of the operation.
+// kind of the operation. Schema 1 knew provisionings and live network switches.
 func (o *order) kind() agentv1.OperationKind {
-	if o.Switch != nil {
+	switch {
+	case o.Kind != 0:
+		return o.Kind
+	case o.Switch != nil:
 		return agentv1.OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH
+	default:
+		return agentv1.OperationKind_OPERATION_KIND_PROVISION
 	}
-	return agentv1.OperationKind_OPERATION_KIND_PROVISION
 }
 
 // end is the record once its pending operation has ended.
 func (r record) end(o order) (record, *order) {
 	o.Envelope = nil
-	r.Pending = nil
+	r.Pending, r.Abort = nil, nil
 	if o.Switch != nil {
 		r.LastSwitch = &o
 	} else {
 		r.Last = &o
+	}
+	if o.kind() == agentv1.OperationKind_OPERATION_KIND_LEAVE && o.State == agentv1.OperationState_OPERATION_STATE_SUCCEEDED {
+		r.Member = nil
 	}
 	return r, &o
 }
@@ -104,19 +133,21 @@ func (o *order) signed() (*agentv1.SignedOperation, error) {
 	return env, nil
 }
 
-// envelopeLabel binds a sealed envelope to its host's record.
-func envelopeLabel(hostID string) string { return recordPrefix + hostID + "#pending.envelope" }
+// pendingLabel and abortLabel bind a sealed envelope to its host's record.
+func pendingLabel(hostID string) string { return recordPrefix + hostID + "#pending.envelope" }
+func abortLabel(hostID string) string   { return recordPrefix + hostID + "#abort.envelope" }
+
+// recordSchema 2 has the kind of operations, aborts and what a node belongs to.
+const recordSchema = 2
 
 func (r record) write(st *store.Store, hostID string) (store.Write, error) {
-	r.Schema = 1
-	if r.Pending != nil {
-		sealed, err := st.Seal(envelopeLabel(hostID), r.Pending.Envelope)
-		if err != nil {
-			return store.Write{}, err
-		}
-		pending := *r.Pending
-		pending.Sealed = sealed
-		r.Pending = &pending
+	r.Schema = recordSchema
+	var err error
+	if r.Pending, err = seal(st, pendingLabel(hostID), r.Pending); err != nil {
+		return store.Write{}, err
+	}
+	if r.Abort, err = seal(st, abortLabel(hostID), r.Abort); err != nil {
+		return store.Write{}, err
 	}
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -125,19 +156,44 @@ func (r record) write(st *store.Store, hostID string) (store.Write, error) {
 	return store.Write{Key: recordPrefix + hostID, Value: b}, nil
 }
 
+// seal is an order with its envelope as it is stored.
+func seal(st *store.Store, label string, o *order) (*order, error) {
+	if o == nil {
+		return nil, nil
+	}
+	sealed, err := st.Seal(label, o.Envelope)
+	if err != nil {
+		return nil, err
+	}
+	c := *o
+	c.Sealed = sealed
+	return &c, nil
+}
+
+func unseal(st *store.Store, label string, o *order) error {
+	if o == nil {
+		return nil
+	}
+	envelope, err := st.Unseal(label, o.Sealed)
+	if err != nil {
+		return err
+	}
+	o.Envelope, o.Sealed = envelope, nil
+	return nil
+}
+
 func decodeRecord(st *store.Store, e store.Entry) (*record, error) {
 	r := &record{}
 	if err := json.Unmarshal(e.Value, r); err != nil {
 		return nil, fmt.Errorf("cannot decode %s: %w", e.Key, err)
 	}
-	r.revision = e.Revision
-	if r.Pending == nil {
-		return r, nil
-	}
-	envelope, err := st.Unseal(envelopeLabel(strings.TrimPrefix(e.Key, recordPrefix)), r.Pending.Sealed)
-	if err != nil {
+	r.revision, r.maybeSent = e.Revision, true
+	id := strings.TrimPrefix(e.Key, recordPrefix)
+	if err := unseal(st, pendingLabel(id), r.Pending); err != nil {
 		return nil, fmt.Errorf("cannot read the pending operation of %s: %w", e.Key, err)
 	}
-	r.Pending.Envelope, r.Pending.Sealed = envelope, nil
+	if err := unseal(st, abortLabel(id), r.Abort); err != nil {
+		return nil, fmt.Errorf("cannot read the abort of %s: %w", e.Key, err)
+	}
 	return r, nil
 }

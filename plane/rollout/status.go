@@ -10,11 +10,12 @@ import (
 )
 
 // Operation answers where an operation of a host stands; nil: it is neither
-// pending nor the last of its kind.
+// pending nor the last of its kind. An empty ID means the pending one, else the last
+// one on the node.
 func (c *Controller) Operation(hostID, operationID string) *planev1.OperationStatus {
 	r := c.peek(hostID)
-	for _, o := range []*order{r.Pending, r.LastSwitch, r.Last} {
-		if o != nil && o.ID == operationID {
+	for _, o := range []*order{r.Pending, r.Last, r.LastSwitch} {
+		if o != nil && (o.ID == operationID || operationID == "") {
 			v, _ := c.cfg.Hosts.View(hostID)
 			return o.status(v)
 		}
@@ -55,6 +56,9 @@ func (o *order) status(v fleet.View) *planev1.OperationStatus {
 	}
 	if o.State == 0 {
 		o.waits(s, v)
+		if o.Remark != "" {
+			s.Remark = o.Remark
+		}
 		return s
 	}
 	p.OperationId, p.Kind, p.State = o.ID, o.kind(), o.State

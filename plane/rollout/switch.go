@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,15 +43,16 @@ type BusyError struct {
 }
 
 func (e *BusyError) Error() string {
-	words := map[agentv1.OperationKind]string{
-		agentv1.OperationKind_OPERATION_KIND_PROVISION:           "provision",
-		agentv1.OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH: "live network switch",
-	}[e.Kind]
 	since := ""
 	if !e.Since.IsZero() {
 		since = ", since " + e.Since.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("an operation is under way: %s %s%s", words, e.ID, since)
+	return fmt.Sprintf("an operation is under way: %s %s%s", kindWord(e.Kind), e.ID, since)
+}
+
+// kindWord is a kind for people: live network switch.
+func kindWord(k agentv1.OperationKind) string {
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(k.String(), "OPERATION_KIND_"), "_", " "))
 }
 
 // Switch signs a live network switch of a host to VPN servers and sends it;
@@ -88,7 +90,7 @@ func (c *Controller) Switch(ctx context.Context, hostID string, servers, former 
 // sent any more, stands in nobody's way: a host whose path is broken by a wrong
 // VPN server could not be mended else.
 func refuseSwitch(r record, v fleet.View) error {
-	if p := r.Pending; p != nil && (p.Switch != nil || wanted(p, v) || v.Operation.GetOperationId() == p.ID) {
+	if p := r.Pending; p != nil && (p.Switch != nil || wanted(&r, v) || v.Operation.GetOperationId() == p.ID) {
 		return &BusyError{ID: p.ID, Kind: p.kind(), Since: p.SignedAt}
 	}
 	if v.Stream == 0 {
@@ -114,6 +116,9 @@ func settle(r record, v fleet.View, known bool, now time.Time) (record, *order) 
 		if next, ended := conclude(r, p, now); ended != nil {
 			return next, ended
 		}
+	}
+	if next, ended := concludeAbort(r, v, now); ended != nil {
+		return next, ended
 	}
 	if next, ended := giveUp(r, v, known, now); ended != nil {
 		return next, ended
@@ -160,7 +165,8 @@ func lateSuccess(r record, p *agentv1.OperationProgress, now time.Time) (record,
 	return r, &o
 }
 
-// watchOverdue has hosts looked at whose answer is due, until the context ends.
+// watchOverdue has hosts looked at whose answer is due, or that hold up a rollout,
+// until the context ends.
 func (c *Controller) watchOverdue(ctx context.Context) {
 	tick := time.NewTicker(overdueCheck)
 	defer tick.Stop()
@@ -183,6 +189,13 @@ func (c *Controller) overdue(now time.Time) []string {
 	for id, r := range c.records {
 		if p := r.Pending; p != nil && p.Switch != nil && !now.Before(p.Switch.AnswerBy) {
 			out = append(out, id)
+		}
+	}
+	for _, ro := range c.rollouts {
+		for _, t := range ro.Turns {
+			if ro.running() && t.State == turnUnderway && now.Sub(t.Since) >= repaveAnswer {
+				out = append(out, t.HostID)
+			}
 		}
 	}
 	return out

@@ -180,6 +180,8 @@ func (h *oneHost) View(string) (fleet.View, bool) {
 	return h.view, true
 }
 
+func (h *oneHost) Pool(string) (fleet.PoolView, bool) { return fleet.PoolView{}, false }
+
 func (h *oneHost) SendOperation(string, uint64, *agentv1.SignedOperation) bool { return true }
 
 func newStore(t *testing.T) *store.Store {
