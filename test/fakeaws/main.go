@@ -48,12 +48,19 @@ func serve(args []string) (int, error) {
 	nodes := fs.String("remote-node-networks", "10.200.0.0/16", "comma-separated CIDRs")
 	pods := fs.String("remote-pod-networks", "192.168.128.0/17", "comma-separated CIDRs")
 	roles := fs.String("access-roles", "", "comma-separated role ARNs with an access entry")
+	endpointCA := fs.String("endpoint-ca", "", "PEM file with the CA that DescribeCluster names (default: its own), for a real API server at -endpoint")
 	writeCA := fs.String("write-ca", "", "file that receives the cluster CA's certificate")
 	fs.Parse(args)
 	if err := lab.Guard(lab.Dir); err != nil {
 		return lab.ExitNotALab, err
 	}
 	opt.RemoteNodeCIDRs, opt.RemotePodCIDRs, opt.AccessRoles = split(*nodes), split(*pods), split(*roles)
+	if *endpointCA != "" {
+		var err error
+		if opt.EndpointCA, err = os.ReadFile(*endpointCA); err != nil {
+			return 1, err
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	s, err := server.New(opt)

@@ -36,23 +36,45 @@ func run(role string, args []string, settings lab.Settings) int {
 	case "nodeadm", "fakenodeadm":
 		return nodeadm(args, settings)
 	case "kubelet":
+		if settings.Kubelet.Real != "" {
+			return failed(role, realKubelet(args, settings.Kubelet))
+		}
 		err = kubelet.Run(context.Background(), args, settings.Kubelet, os.Environ(), os.Stdout)
 	case "aws_signing_helper":
 		err = tools.SigningHelper(args, os.Getenv, os.Stdout)
 	case "aws-iam-authenticator":
+		if cert := settings.Kubelet.ClientCertificate; cert != "" {
+			return failed(role, tools.ClientCertificate(cert, settings.Kubelet.ClientKey, os.Stdout))
+		}
 		err = tools.Authenticator(args, os.Environ(), os.Getenv, os.Stdout)
 	case "containerd":
+		if settings.Kubelet.Containerd != "" {
+			return failed(role, tools.RealContainerd(settings.Kubelet, os.Environ()))
+		}
 		err = tools.Containerd()
 	case "iptables":
 		return 0
 	default:
 		err = fmt.Errorf("this stand-in plays no %s", role)
 	}
+	return failed(role, err)
+}
+
+func failed(role string, err error) int {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s (stand-in): %v\n", role, err)
 		return 1
 	}
 	return 0
+}
+
+// realKubelet becomes the real kubelet that the lab names.
+func realKubelet(args []string, settings lab.Kubelet) error {
+	path, argv, err := kubelet.RealCommand("", args, settings)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("cannot start the real kubelet %s: %w", path, syscall.Exec(path, argv, os.Environ()))
 }
 
 // nodeadm sets up no signal handling, as the real program does not: a signal ends it where it is.

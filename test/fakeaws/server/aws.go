@@ -54,7 +54,7 @@ func (s *Server) describeCluster(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, 200, map[string]any{"cluster": map[string]any{
 		"name": s.opt.Cluster, "version": s.ClusterVersion(), "status": "ACTIVE", "endpoint": s.Endpoint(),
 		"arn":                     fmt.Sprintf("arn:aws:eks:%s:111122223333:cluster/%s", s.opt.Region, s.opt.Cluster),
-		"certificateAuthority":    map[string]string{"data": base64.StdEncoding.EncodeToString(s.pki.caPEM)},
+		"certificateAuthority":    map[string]string{"data": base64.StdEncoding.EncodeToString(s.endpointCA())},
 		"kubernetesNetworkConfig": map[string]string{"serviceIpv4Cidr": s.opt.ServiceCIDR, "ipFamily": "ipv4"},
 		"accessConfig":            map[string]string{"authenticationMode": "API_AND_CONFIG_MAP"},
 		"remoteNetworkConfig": map[string]any{

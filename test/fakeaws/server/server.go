@@ -22,6 +22,8 @@ type Options struct {
 	KubeListen, AWSListen string
 	// Endpoint is the API server address that DescribeCluster names; empty means https:// and the address really listened on.
 	Endpoint string
+	// EndpointCA is the PEM certificate authority that DescribeCluster names with it; empty means the stand-in's own.
+	EndpointCA []byte
 	// ArtifactDir is served below /artifacts/ of the AWS listener; empty serves none.
 	ArtifactDir string
 	// PKIDir keeps the CA and the server certificate between starts; empty keeps them in memory only.
@@ -194,6 +196,14 @@ func (s *Server) ClusterVersion() string {
 
 // CA is the PEM certificate that signed the Kubernetes API's own.
 func (s *Server) CA() []byte { return s.pki.caPEM }
+
+// endpointCA is what DescribeCluster names.
+func (s *Server) endpointCA() []byte {
+	if len(s.opt.EndpointCA) > 0 {
+		return s.opt.EndpointCA
+	}
+	return s.pki.caPEM
+}
 
 func hostOf(addr string) string {
 	host, _, err := net.SplitHostPort(addr)

@@ -112,7 +112,9 @@ func (c *Client) Do(ctx context.Context, method, path, contentType string, body 
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	if token != certificateOnly {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	req.Header.Set("User-Agent", c.agent)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
@@ -139,11 +141,26 @@ func (c *Client) bearer(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("getting credentials: exec: executable %s failed: %w", c.command[0], err)
 	}
 	var cred struct {
-		Status struct{ Token string }
+		Status struct{ Token, ClientCertificateData, ClientKeyData string }
 	}
-	if err := json.Unmarshal(out, &cred); err != nil || cred.Status.Token == "" {
-		return "", fmt.Errorf("getting credentials: exec: %s did not print an ExecCredential with a token", c.command[0])
+	if err := json.Unmarshal(out, &cred); err != nil {
+		return "", fmt.Errorf("getting credentials: exec: %s printed no ExecCredential: %w", c.command[0], err)
 	}
-	c.token = cred.Status.Token
+	switch st := cred.Status; {
+	case st.Token != "":
+		c.token = st.Token
+	case st.ClientCertificateData != "":
+		pair, err := tls.X509KeyPair([]byte(st.ClientCertificateData), []byte(st.ClientKeyData))
+		if err != nil {
+			return "", fmt.Errorf("getting credentials: exec: %s: %w", c.command[0], err)
+		}
+		c.http.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{pair}
+		c.token = certificateOnly
+	default:
+		return "", fmt.Errorf("getting credentials: exec: %s printed an ExecCredential without token and certificate", c.command[0])
+	}
 	return c.token, nil
 }
+
+// certificateOnly stands for a token where the plugin gave a client certificate.
+const certificateOnly = "client certificate"

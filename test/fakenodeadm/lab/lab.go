@@ -67,6 +67,20 @@ type Kubelet struct {
 	HeartbeatFrom string `json:"heartbeatFrom"`
 	// HeartbeatIntervalMS is the time between heartbeats in milliseconds; 0 means 1000.
 	HeartbeatIntervalMS int `json:"heartbeatIntervalMs"`
+	// Real is a real kubelet that runs in place of the stand-in, with a configuration that a lab's host can bear; "{version}" in the
+	// path stands for the version that was installed, without "v".
+	Real string `json:"real"`
+	// Config is merged over the real kubelet's configuration: KubeletConfiguration fields.
+	Config map[string]any `json:"config"`
+	// Containerd is a real containerd that runs in place of the stand-in, with nodeadm's configuration but cgroupfs; its shim and
+	// runc are looked for in its own folder first.
+	Containerd string `json:"containerd"`
+	// SandboxImage replaces the pause image in the real containerd's configuration, which no registry of the lab serves.
+	SandboxImage string `json:"sandboxImage"`
+	// ClientCertificate and ClientKey are PEM files that the authenticator stand-in hands out in place of a token, for a real API
+	// server; the certificate's CN must be system:node:NAME and its O system:nodes.
+	ClientCertificate string `json:"clientCertificate"`
+	ClientKey         string `json:"clientKey"`
 }
 
 // Settings is the file fakenodeadm.json in the lab's folder. Everything is optional.

@@ -11,15 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -181,6 +178,22 @@ func Authenticator(args []string, environ []string, getenv func(string) string, 
 	})
 }
 
+// ClientCertificate prints an ExecCredential with this certificate and key, for an API server that knows no lab tokens.
+func ClientCertificate(certPath, keyPath string, out io.Writer) error {
+	cert, err := os.ReadFile(certPath)
+	if err != nil {
+		return fmt.Errorf("cannot read the lab's client certificate: %w", err)
+	}
+	key, err := os.ReadFile(keyPath)
+	if err != nil {
+		return fmt.Errorf("cannot read the lab's client key: %w", err)
+	}
+	return json.NewEncoder(out).Encode(map[string]any{
+		"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1beta1", "spec": map[string]any{},
+		"status": map[string]string{"clientCertificateData": string(cert), "clientKeyData": string(key)},
+	})
+}
+
 func credentialProcess(config string) ([]string, error) {
 	raw, err := os.ReadFile(config)
 	if err != nil {
@@ -192,29 +205,4 @@ func credentialProcess(config string) ([]string, error) {
 		}
 	}
 	return nil, fmt.Errorf("no credential_process in %s", config)
-}
-
-// Containerd listens on containerd's socket and serves nothing, until SIGTERM.
-func Containerd() error {
-	for _, dir := range []string{"/opt/containerd/bin", "/opt/containerd/lib"} {
-		if err := os.MkdirAll(dir, 0o711); err != nil {
-			return err
-		}
-	}
-	const socket = "/run/containerd/containerd.sock"
-	if err := os.MkdirAll(filepath.Dir(socket), 0o711); err != nil {
-		return err
-	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
-	<-stop
-	return nil
 }

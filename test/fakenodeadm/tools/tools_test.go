@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -154,5 +155,26 @@ func TestTokenNamesTheNode(t *testing.T) {
 	url, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(cred.Status.Token, "k8s-aws-v1."))
 	if err != nil || !strings.Contains(string(url), "X-Lab-Session=edge-1") {
 		t.Errorf("token %q holds %q (%v), want the session edge-1", cred.Status.Token, url, err)
+	}
+}
+
+func TestAuthenticatorHandsOutTheLabsClientCertificate(t *testing.T) {
+	t.Parallel()
+	cert, key := machine(t, time.Now().Add(time.Hour))
+	var out bytes.Buffer
+	if err := tools.ClientCertificate(cert, key, &out); err != nil {
+		t.Fatal(err)
+	}
+	var cred struct {
+		Status struct{ ClientCertificateData, ClientKeyData string }
+	}
+	if err := json.Unmarshal(out.Bytes(), &cred); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tls.X509KeyPair([]byte(cred.Status.ClientCertificateData), []byte(cred.Status.ClientKeyData)); err != nil {
+		t.Errorf("the pair in %s: %v", out.String(), err)
+	}
+	if err := tools.ClientCertificate(cert+".gone", key, io.Discard); err == nil {
+		t.Error("a certificate that is not there was accepted")
 	}
 }
