@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -53,6 +54,19 @@ func startWith(t *testing.T, dir string, stop func(context.Context, string) erro
 	t.Cleanup(e.Close)
 	return &bench{Engine: e, t: t, dir: dir}
 }
+
+func startPlan(t *testing.T, dir string, plan Plan) *bench {
+	t.Helper()
+	store, err := journal.Open(filepath.Join(dir, "operations"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := New(logger(t), store, Options{RetryPause: time.Millisecond, Plan: func(context.Context, *agentv1.Operation, []byte) (Plan, error) { return plan, nil }})
+	t.Cleanup(e.Close)
+	return &bench{Engine: e, t: t, dir: dir}
+}
+
+func logger(t *testing.T) *zap.Logger { return zaptest.NewLogger(t) }
 
 // planOf plans these steps whatever is asked.
 func planOf(steps ...Step) Planner {

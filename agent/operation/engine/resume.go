@@ -48,19 +48,24 @@ func (e *Engine) resume() error {
 	if _, ended := j.Result(); ended {
 		return nil
 	}
-	op, unreadable := e.kept(last.Running)
-	if unreadable != nil {
-		// It still has to be ended in order: nodeadm may be at work for it.
-		known := j.Records()[0].Operation
-		op = &agentv1.Operation{Id: last.Running, Kind: agentv1.OperationKind(known.Kind), NodeDigest: known.NodeDigest}
-		e.start(op, j, func(*execution) error {
-			return fmt.Errorf("operation %s cannot be resumed: %w; submit a new one", last.Running, unreadable)
-		})
-		return nil
-	}
-	e.log.Info("operation resumed", zap.String("op_id", last.Running))
-	e.start(op, j, (*execution).resumed)
+	e.takeUp(last.Running, j)
 	return nil
+}
+
+// takeUp goes on with an operation. Where its bytes are lost it still has to be
+// ended in order: nodeadm may be at work for it.
+func (e *Engine) takeUp(id string, j *journal.Journal) {
+	op, err := e.kept(id)
+	if err == nil {
+		e.log.Info("operation resumed", zap.String("op_id", id))
+		e.start(op, j, (*execution).resumed)
+		return
+	}
+	known := j.Records()[0].Operation
+	op = &agentv1.Operation{Id: id, Kind: agentv1.OperationKind(known.Kind), NodeDigest: known.NodeDigest}
+	e.start(op, j, func(*execution) error {
+		return fmt.Errorf("operation %s cannot be resumed: %w; submit a new one", id, err)
+	})
 }
 
 // anew begins the journal of the last operation again in place of a damaged one;

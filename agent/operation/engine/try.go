@@ -172,4 +172,9 @@ func notTurned(records []journal.Record) error {
 }
 
 // limited is an error's text as journals and progress keep it.
-func limited(err error) string { return bounded(err.Error(), maxMessage) }
+func limited(err error) string {
+	if text := bounded(err.Error(), maxMessage); text != "" {
+		return text
+	}
+	return "no reason was given"
+}

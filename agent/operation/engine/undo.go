@@ -128,27 +128,26 @@ func (x *execution) undo(ctx context.Context, step Step, cause error) error {
 	pause := x.engine.opt.RetryPause
 	for {
 		was := x.journal.Undoing(step.Name)
+		if was.GivenUp {
+			return errors.New(was.Failed)
+		}
 		attempt := max(was.Attempt, 1)
 		if was.Failed != "" {
-			if attempt >= attempts {
-				return errors.New(was.Failed)
-			}
 			attempt++
 		}
 		x.show(step, fmt.Sprintf("%v: taking back step %s, try %d of %d", cause, step.Name, attempt, attempts))
-		err := x.tryUndo(ctx, step, attempt)
-		if err == nil || ctx.Err() != nil || IsPermanent(err) {
-			return err
-		}
-		if attempt < attempts && !x.wait(ctx, pause) {
+		last := attempt >= attempts
+		err := x.tryUndo(ctx, step, attempt, last)
+		if err == nil || ctx.Err() != nil || IsPermanent(err) || last || !x.wait(ctx, pause) {
 			return err
 		}
 		pause = min(2*pause, maxPause)
 	}
 }
 
-// tryUndo takes a step back once, between its intent and its outcome.
-func (x *execution) tryUndo(ctx context.Context, step Step, attempt int) error {
+// tryUndo takes a step back once, between its intent and its outcome; last says
+// that there is no other try.
+func (x *execution) tryUndo(ctx context.Context, step Step, attempt int, last bool) error {
 	record := journal.Record{Kind: journal.Undo, Step: step.Name, Attempt: attempt}
 	if !x.insist(ctx, x.appending(record)) {
 		return errInterrupted
@@ -175,7 +174,7 @@ func (x *execution) tryUndo(ctx context.Context, step Step, attempt int) error {
 		if !x.insist(ctx, x.stopping(id)) {
 			return errInterrupted
 		}
-		record.Kind, record.Message = journal.UndoFailed, limited(err)
+		record.Kind, record.Message, record.Final = journal.UndoFailed, limited(err), last || IsPermanent(err)
 	}
 	if !x.insist(ctx, x.appending(record)) {
 		return errInterrupted

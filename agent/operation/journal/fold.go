@@ -97,6 +97,8 @@ type Undoing struct {
 	Attempt int
 	// Failed is why that try failed; empty: it did not, or was cut short.
 	Failed string
+	// GivenUp says that it is not tried again.
+	GivenUp bool
 }
 
 // Undoing returns how far the undo of a step has come.
@@ -112,7 +114,7 @@ func (j *Journal) Undoing(step string) Undoing {
 		case Undo:
 			u.Attempt, u.Failed = record.Attempt, ""
 		case UndoFailed:
-			u.Attempt, u.Failed = record.Attempt, record.Message
+			u.Attempt, u.Failed, u.GivenUp = record.Attempt, record.Message, record.Final
 		case Undone:
 			u = Undoing{}
 		}

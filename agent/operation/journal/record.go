@@ -82,7 +82,8 @@ type Record struct {
 	Kept []byte `json:"kept,omitempty"`
 	// Forecast is an encoded agentv1.Forecast, in planned; at most MaxKept.
 	Forecast []byte `json:"forecast,omitempty"`
-	// Final says that nothing is taken back from here on, in done.
+	// Final says that nothing is taken back from here on, in done; and that the
+	// undo is not tried again, in undo-failed.
 	Final bool `json:"final,omitempty"`
 	// Order says who ends the operation, in abort.
 	Order *Order `json:"order,omitempty"`
