@@ -16,6 +16,9 @@ type Door interface {
 	InstallNodeCertificate(ctx context.Context, der []byte) error
 	EraseToken(ctx context.Context) error
 	ReadNodeState(ctx context.Context) (*agentv1.NodeState, error)
+	Forecast(ctx context.Context, request *agentv1.ForecastRequest) (*agentv1.Forecast, error)
+	SetNodeLabels(ctx context.Context, labels map[string]string) (*agentv1.SetNodeLabelsReply, error)
+	NudgeSSMAgent(ctx context.Context) (bool, error)
 }
 
 func succeeded(p *agentv1.OperationProgress) bool {

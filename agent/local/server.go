@@ -52,6 +52,12 @@ func (a access) String() string {
 type Source interface {
 	Status() *localv1.Status
 	NICs() []*agentv1.NIC
+	// WatchOperation calls send with the progress of an operation until it has
+	// ended, or send fails; an empty ID means the one that runs or ran last.
+	WatchOperation(ctx context.Context, id string, send func(*agentv1.OperationProgress) error) error
+	// PlanOperation answers what an operation to what the plane wants would do; of
+	// kind 0 the one that it takes, a provision or a repave.
+	PlanOperation(ctx context.Context, kind agentv1.OperationKind) (*agentv1.Forecast, error)
 }
 
 // Actor does what root asks for. Its errors are what people see.
@@ -73,11 +79,16 @@ type Server struct {
 	group    uint32
 	hasGroup bool
 	ready    chan struct{}
+	// watchers and plans hold one element for each who is served.
+	watchers, plans chan struct{}
 }
 
 // NewServer takes over the listener; Run closes it.
 func NewServer(log *zap.Logger, listener net.Listener, source Source, actor Actor) *Server {
-	s := &Server{log: log, source: source, actor: actor, listener: limit(listener, maxClients), ready: make(chan struct{})}
+	s := &Server{
+		log: log, source: source, actor: actor, listener: limit(listener, maxClients), ready: make(chan struct{}),
+		watchers: make(chan struct{}, maxWatchers), plans: make(chan struct{}, maxPlans),
+	}
 	s.group, s.hasGroup = groupOf(listener)
 	return s
 }
@@ -92,7 +103,7 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 func (s *Server) Run(ctx context.Context) error {
 	server := grpc.NewServer(
 		grpc.Creds(peerCredentials{}),
-		grpc.UnaryInterceptor(s.check),
+		grpc.UnaryInterceptor(s.check), grpc.StreamInterceptor(s.checkStream),
 		grpc.MaxRecvMsgSize(64<<10), grpc.MaxConcurrentStreams(8),
 		grpc.ConnectionTimeout(5*time.Second),
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
@@ -114,16 +125,30 @@ func (s *Server) Run(ctx context.Context) error {
 
 // check asks for each call whether its caller may make it.
 func (s *Server) check(ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if err := s.mayCall(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	return next(ctx, request)
+}
+
+func (s *Server) checkStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if err := s.mayCall(stream.Context(), info.FullMethod); err != nil {
+		return err
+	}
+	return next(server, stream)
+}
+
+func (s *Server) mayCall(ctx context.Context, method string) error {
 	p, _ := grpcpeer.FromContext(ctx)
 	who, ok := p.AuthInfo.(peer)
 	if !ok {
-		return nil, status.Error(codes.Unauthenticated, "cannot tell who calls")
+		return status.Error(codes.Unauthenticated, "cannot tell who calls")
 	}
-	if !s.allowed(who, accessOf(info.FullMethod)) {
-		s.log.Info("refused a local call", zap.String("method", info.FullMethod), zap.Uint32("uid", who.uid), zap.Int32("pid", who.pid))
-		return nil, status.Errorf(codes.PermissionDenied, "user %d may not call %s; %s", who.uid, info.FullMethod, accessOf(info.FullMethod))
+	if !s.allowed(who, accessOf(method)) {
+		s.log.Info("refused a local call", zap.String("method", method), zap.Uint32("uid", who.uid), zap.Int32("pid", who.pid))
+		return status.Errorf(codes.PermissionDenied, "user %d may not call %s; %s", who.uid, method, accessOf(method))
 	}
-	return next(ctx, request)
+	return nil
 }
 
 func (s *Server) allowed(who peer, needs access) bool {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"hybridagent/agent/operation"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	localv1 "hybridagent/proto/hybrid/local/v1"
 )
@@ -27,6 +28,33 @@ type source struct{}
 
 func (source) Status() *localv1.Status { return &localv1.Status{HostId: "edge-1"} }
 func (source) NICs() []*agentv1.NIC    { return []*agentv1.NIC{{Name: "lan0"}} }
+
+// WatchOperation knows operations of which the first letter says what they do.
+func (source) WatchOperation(ctx context.Context, id string, send func(*agentv1.OperationProgress) error) error {
+	switch {
+	case id == "":
+		return send(&agentv1.OperationProgress{OperationId: "last"})
+	case id[0] == 'r': // runs
+		if err := send(&agentv1.OperationProgress{OperationId: id}); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION, "operation %s is not known", id)
+}
+
+func (source) PlanOperation(_ context.Context, kind agentv1.OperationKind) (*agentv1.Forecast, error) {
+	switch kind {
+	case agentv1.OperationKind_OPERATION_KIND_LEAVE:
+		return &agentv1.Forecast{Path: "uninstall"}, nil
+	case agentv1.OperationKind_OPERATION_KIND_REPAVE:
+		return nil, operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY, "another forecast is being made")
+	case agentv1.OperationKind_OPERATION_KIND_PROVISION:
+		return nil, errors.New("cannot reach hybrid-agent-op")
+	}
+	return nil, operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION, "the host is in no pool")
+}
 
 // serve runs a server and returns its socket.
 func serve(t *testing.T) (*Server, string) {
@@ -131,6 +159,11 @@ func TestEveryMethodDeclaresItsAccess(t *testing.T) {
 	for _, method := range localv1.LocalService_ServiceDesc.Methods {
 		if accessOf("/"+localv1.LocalService_ServiceDesc.ServiceName+"/"+method.MethodName) == nobody {
 			t.Errorf("%s is closed to everybody", method.MethodName)
+		}
+	}
+	for _, stream := range localv1.LocalService_ServiceDesc.Streams {
+		if accessOf("/"+localv1.LocalService_ServiceDesc.ServiceName+"/"+stream.StreamName) == nobody {
+			t.Errorf("%s is closed to everybody", stream.StreamName)
 		}
 	}
 }

@@ -20,7 +20,12 @@ const (
 
 // ask calls the daemon; an error has the exit code 3.
 func ask[T any](ctx context.Context, socket string, call func(context.Context, localv1.LocalServiceClient) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	return askWithin(ctx, askTimeout, socket, call)
+}
+
+// askWithin is ask for what takes its time.
+func askWithin[T any](ctx context.Context, limit time.Duration, socket string, call func(context.Context, localv1.LocalServiceClient) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var none T
 	// The socket itself says who calls; there is nothing to encrypt.
@@ -30,14 +35,21 @@ func ask[T any](ctx context.Context, socket string, call func(context.Context, l
 	}
 	defer func() { _ = conn.Close() }()
 	answer, err := call(ctx, localv1.NewLocalServiceClient(conn))
-	switch status.Code(err) {
-	case codes.OK:
+	if err == nil {
 		return answer, nil
-	case codes.PermissionDenied:
-		err = fmt.Errorf("the daemon at %s refuses: %s", socket, status.Convert(err).Message())
-	default:
-		err = fmt.Errorf("cannot reach the daemon at %s: %s; is hybrid-agent.service running, and may you use the socket (group hybrid-agent-status)?",
-			socket, status.Convert(err).Message())
 	}
-	return none, &exitError{exitUnreachable, err}
+	return none, daemonError(socket, err)
+}
+
+// daemonError says what kept the daemon from answering; its exit code is 3.
+func daemonError(socket string, err error) error {
+	switch text := status.Convert(err).Message(); status.Code(err) {
+	case codes.PermissionDenied, codes.ResourceExhausted:
+		err = fmt.Errorf("the daemon at %s refuses: %s", socket, text)
+	case codes.Unimplemented:
+		err = fmt.Errorf("the daemon at %s does not know this call: it is of an older version; restart hybrid-agent.service", socket)
+	default:
+		err = fmt.Errorf("cannot reach the daemon at %s: %s; is hybrid-agent.service running, and may you use the socket (group hybrid-agent-status)?", socket, text)
+	}
+	return &exitError{exitUnreachable, err}
 }

@@ -81,6 +81,6 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newStatus(), newNICs(), newPath(), newNetwork(), newHostSetup(), newConfig(), newVersion())
+	root.AddCommand(newRun(), newStatus(), newNICs(), newPath(), newNetwork(), newOperation(), newHostSetup(), newConfig(), newVersion())
 	return root
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"hybridagent/agent/local"
+	"hybridagent/agent/operation"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	localv1 "hybridagent/proto/hybrid/local/v1"
 )
@@ -41,8 +42,10 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 
 func TestHelpNamesExitCodes(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"run", "status", "nics"} {
-		code, stdout, _ := run(t, command, "--help")
+	for _, command := range []string{
+		"run", "status", "nics", "operation show", "operation watch", "operation plan", "operation abort", "operation repair", "operation leave",
+	} {
+		code, stdout, _ := run(t, append(strings.Fields(command), "--help")...)
 		if code != 0 || !strings.Contains(strings.ReplaceAll(stdout, "\n", " "), "Exit codes:") {
 			t.Errorf("%s: exit %d, %q", command, code, stdout)
 		}
@@ -103,6 +106,22 @@ func (source) NICs() []*agentv1.NIC {
 			Reasons: []string{"VPN server 10.200.0.2 is on-link", "10.200.0.11 is inside the remote node CIDR 10.200.0.0/16"}, Altnames: []string{"enp1s0"}},
 		{Name: "docker0", Kind: "bridge", Addresses: []string{"172.17.0.1/16"}, Reasons: []string{"is container-owned"}},
 	}
+}
+
+// WatchOperation knows the operation of the status alone.
+func (s source) WatchOperation(_ context.Context, id string, send func(*agentv1.OperationProgress) error) error {
+	if last := s.status.GetOperation(); last != nil && (id == "" || id == last.GetOperationId()) {
+		return send(last)
+	}
+	return operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION, "there was no such operation on this host")
+}
+
+// PlanOperation answers the forecast of the status for repave, the default.
+func (s source) PlanOperation(_ context.Context, kind agentv1.OperationKind) (*agentv1.Forecast, error) {
+	if kind != 0 && kind != agentv1.OperationKind_OPERATION_KIND_REPAVE || s.status.GetForecast() == nil {
+		return nil, operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION, "the host is in no pool")
+	}
+	return s.status.GetForecast(), nil
 }
 
 // serve answers with a status on a socket.
