@@ -17,8 +17,10 @@ import (
 	"hybridagent/agent/operation/journal"
 	"hybridagent/agent/operation/lifecycle"
 	"hybridagent/agent/operation/nodekey"
+	"hybridagent/agent/operation/nodelabels"
 	"hybridagent/agent/operation/nodestate"
 	"hybridagent/agent/operation/runner"
+	"hybridagent/agent/operation/ssmagent"
 	"hybridagent/agent/operation/token"
 	"hybridagent/agent/store"
 	"hybridagent/nodeadm/nodeapi"
@@ -115,6 +117,10 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 		InstallNodeCertificate: keys.Install,
 		EraseToken:             func() error { return token.Erase(cfg.Enrollment.TokenFile) },
 		ReadNodeState:          state.Read,
+		Abort:                  p.engine.Abort,
+		SubmitLocal:            localSubmitter(hostID, cfg.Paths.OpState, p.engine.SubmitLocal),
+		SetNodeLabels:          nodelabels.New(nodelabels.Options{Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, Open: nodelabels.OpenAPI}).Set,
+		NudgeSSMAgent:          ssmagent.New().Nudge,
 	})
 	p.listener, p.activated, err = listen(ctx, cfg.Paths.OpSocket, user, passed)
 	return err

@@ -15,7 +15,6 @@ import (
 	"hybridagent/agent/operation"
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/operation/journal"
-	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
 func newShow() *cobra.Command {
@@ -84,13 +83,13 @@ func showJSON(w io.Writer, j *journal.Journal) error {
 		Percent uint32           `json:"percent"`
 		Message string           `json:"message"`
 		Records []journal.Record `json:"records"`
-	}{j.ID(), stateName(engine.Past(j)), engine.Past(j).GetStep(), engine.Past(j).GetPercent(), engine.Past(j).GetMessage(), j.Records()})
+	}{j.ID(), operation.StateName(engine.Past(j).GetState()), engine.Past(j).GetStep(), engine.Past(j).GetPercent(), engine.Past(j).GetMessage(), j.Records()})
 }
 
 func showTable(w io.Writer, j *journal.Journal) error {
 	past := engine.Past(j)
 	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	_, _ = fmt.Fprintf(table, "OPERATION\t%s\nSTATE\t%s, %d%%\n", j.ID(), stateName(past), past.GetPercent())
+	_, _ = fmt.Fprintf(table, "OPERATION\t%s\nSTATE\t%s, %d%%\n", j.ID(), operation.StateName(past.GetState()), past.GetPercent())
 	if past.GetMessage() != "" {
 		_, _ = fmt.Fprintf(table, "MESSAGE\t%s\n", past.GetMessage())
 	}
@@ -107,9 +106,4 @@ func showTable(w io.Writer, j *journal.Journal) error {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", record.At.UTC().Format(time.RFC3339), record.Kind, record.Step, try, record.Message)
 	}
 	return table.Flush()
-}
-
-// stateName is the state in one lowercase word.
-func stateName(progress *agentv1.OperationProgress) string {
-	return operation.StateName(progress.GetState())
 }
