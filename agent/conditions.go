@@ -63,7 +63,7 @@ func computeConditions(f *facts, now time.Time) []*agentv1.Condition {
 		{ConditionRoutesInstalled, routesInstalled(f)},
 		{ConditionPathHealthy, pathHealthy(f)},
 		{ConditionTimeSynced, timeSynced(f)},
-		{ConditionNodeReady, nodeReady(f)},
+		{ConditionNodeReady, nodeReady(f, now)},
 		{ConditionRepaveRequired, repaveRequired(f)},
 		{ConditionOperationRunning, operationRunning(f)},
 	}

@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"fmt"
+	"time"
+
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
-func nodeReady(f *facts) verdict {
+func nodeReady(f *facts, now time.Time) verdict {
 	n := f.node
 	unitReason, unitMessage := f.unitTrouble()
 	provisioned := n.state.GetAppliedNodeDigest() != ""
@@ -18,7 +21,7 @@ func nodeReady(f *facts) verdict {
 		return unknown("DoorUnreachable", "%v", n.doorErr)
 	case n.state == nil:
 		return unknown("Reading", "the node's state was not read yet")
-	case n.certificateErr != nil:
+	case n.certificateErr != nil && certificateUrgent(n.state, now):
 		return no("NodeCertificate", "%v", n.certificateErr)
 	case !provisioned && f.operation.running:
 		return no("Provisioning", "the node is being provisioned; see OperationRunning")
@@ -38,7 +41,26 @@ func nodeReady(f *facts) verdict {
 	case !n.state.GetNodeReady():
 		return no(orText(n.state.GetReason(), "NotReady"), "%s", orText(n.state.GetMessage(), "the Kubernetes API reports the Node as not Ready"))
 	}
-	return yes("Ready", "Node %s is Ready with kubelet %s", n.state.GetNodeName(), n.state.GetKubeletVersion())
+	return f.readyVerdict(now)
+}
+
+// readyVerdict is that of a Node that the API calls Ready: what is wrong with it all
+// the same is told, the most urgent first.
+func (f *facts) readyVerdict(now time.Time) verdict {
+	n := f.node
+	text := fmt.Sprintf("Node %s is Ready with kubelet %s", n.state.GetNodeName(), n.state.GetKubeletVersion())
+	switch serving := n.state.GetServingCertificate(); {
+	case serving == servingPending || serving == "denied" || serving == "failed":
+		return yes("ServingCertificate", "%s, but logs, exec and metrics of its pods do not work: %s", text, n.state.GetServingCertificateMessage())
+	case n.certificateErr != nil:
+		end := n.state.GetCertificateExpiresAt().AsTime()
+		return yes("CertificateRenewal", "%s; its certificate for AWS ends %s and was to be renewed: %v", text, end.UTC().Format(time.RFC3339), n.certificateErr)
+	case n.labelsErr != nil:
+		return yes("Labels", "%s, but does not have the labels of its pool: %v", text, n.labelsErr)
+	case n.state.GetUnschedulable() && !f.operation.running:
+		return yes("Cordoned", "%s, but cordoned: no pod is placed on it until \"kubectl uncordon %s\"", text, n.state.GetNodeName())
+	}
+	return yes("Ready", "%s", text)
 }
 
 // maxCause leaves room in a message for what is to be done next.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"hybridagent/agent/hostid"
 	"hybridagent/agent/identity"
 	"hybridagent/agent/internal/planetest"
@@ -18,6 +20,7 @@ import (
 	"hybridagent/agent/timesync"
 	"hybridagent/netcfg"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	"hybridagent/systemd"
 )
 
 func noon() time.Time { return time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC) }
@@ -173,6 +176,36 @@ func TestConditions(t *testing.T) {
 		"busy": {func(f *facts) {
 			f.operation = operationFacts{running: true, doorErr: operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY, "operation op0 runs")}
 		}, []string{"OperationRunning False DoorBusy|operation op0 runs"}},
+		"containerd stopped": {func(f *facts) {
+			f.node.units = []systemd.UnitState{{Name: containerdUnit, Load: "loaded", Active: "failed", Sub: "failed"}, {Name: kubeletUnit, Load: "loaded", Active: "inactive", Sub: "dead"}}
+		}, []string{"NodeReady False ContainerdStopped|containerd.service is failed|journalctl -u containerd"}},
+		"kubelet gone": {func(f *facts) {
+			f.node.units = []systemd.UnitState{{Name: kubeletUnit, Load: "not-found", Active: "inactive"}}
+		}, []string{"NodeReady False KubeletMissing|operation repair"}},
+		"kubelet stopped by an operation": {func(f *facts) {
+			f.operation.running = true
+			f.node.units = []systemd.UnitState{{Name: kubeletUnit, Load: "loaded", Active: "inactive", Sub: "dead"}}
+		}, []string{"NodeReady True Ready"}},
+		"SSM agent stopped": {func(f *facts) {
+			f.node.state.AppliedNode = &agentv1.NodeSpec{Access: &agentv1.AccessManagement{Method: &agentv1.AccessManagement_Ssm{Ssm: &agentv1.SSMAccess{}}}}
+			f.node.units = []systemd.UnitState{{Name: "amazon-ssm-agent.service", Load: "loaded", Active: "inactive", Sub: "dead"}}
+		}, []string{"NodeReady False SSMAgentStopped|systemctl restart amazon-ssm-agent"}},
+		"serving certificate": {func(f *facts) {
+			f.node.state.ServingCertificate, f.node.state.ServingCertificateMessage = "pending", "nobody has approved csr-1"
+		}, []string{"NodeReady True ServingCertificate|logs, exec and metrics|nobody has approved csr-1"}},
+		"certificate not renewed": {func(f *facts) {
+			f.node.state.CertificateValidFrom, f.node.state.CertificateExpiresAt = timestamppb.New(noon().Add(-time.Hour)), timestamppb.New(noon().Add(time.Hour))
+			f.node.certificateErr = errors.New("the plane is away")
+		}, []string{"NodeReady True CertificateRenewal|ends 2026-01-02T13:00:00Z|the plane is away"}},
+		"certificate about to end": {func(f *facts) {
+			f.node.state.CertificateValidFrom, f.node.state.CertificateExpiresAt = timestamppb.New(noon().Add(-5*time.Hour)), timestamppb.New(noon().Add(time.Hour))
+			f.node.certificateErr = errors.New("the plane is away")
+		}, []string{"NodeReady False NodeCertificate|the plane is away"}},
+		"labels refused": {func(f *facts) { f.node.labelsErr = errors.New("403") }, []string{"NodeReady True Labels|403"}},
+		"cordoned":       {func(f *facts) { f.node.state.Unschedulable = true }, []string{"NodeReady True Cordoned|kubectl uncordon " + testHost}},
+		"aborted": {func(f *facts) {
+			f.operation.progress = &agentv1.OperationProgress{OperationId: "op1", Kind: 3, State: agentv1.OperationState_OPERATION_STATE_ABORTED, Message: "the former version is in force"}
+		}, []string{"OperationRunning False Aborted|repave op1 was aborted: the former version"}},
 		"repave": {func(f *facts) { f.node.state.AppliedNodeDigest = "other" }, []string{"RepaveRequired True FieldsDiffer|stays as it is until an operation"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"hybridagent/agent/config"
 	"hybridagent/agent/path"
 	"hybridagent/netcfg"
@@ -20,7 +22,7 @@ func (c *core) instruct() {
 	if !f.assignment.inPool() {
 		c.path.Set(path.Plan{})
 		c.time.Set(nil)
-		c.node.set(nodeInput{})
+		c.node.set(nodeInput{pathDown: f.pathDown()})
 		return
 	}
 	msg := f.assignment.msg
@@ -30,7 +32,38 @@ func (c *core) instruct() {
 		inPool:        true,
 		rolesAnywhere: msg.GetNode().GetAccess().GetIamRolesAnywhere() != nil,
 		generation:    f.assignment.update.GetGeneration(),
+		labels:        msg.GetLabels(),
+		pathDown:      f.pathDown(),
+		forecast:      c.forecastRequest(),
 	})
+}
+
+func (f *facts) pathDown() bool {
+	return pathHealthy(f).status == agentv1.ConditionStatus_CONDITION_STATUS_FALSE
+}
+
+// forecastRequest asks what a repave to the assignment would do; nil where none is
+// required, and while an operation changes what it would find. c.mu is held.
+func (c *core) forecastRequest() *agentv1.ForecastRequest {
+	f := &c.facts
+	if len(f.repaveFields()) == 0 || f.operation.running {
+		return nil
+	}
+	ip := c.wantedNodeIP()
+	if ip == "" && f.net.selected {
+		ip = f.net.selection.NodeIP.String()
+	}
+	return forecastFor(agentv1.OperationKind_OPERATION_KIND_REPAVE, f.assignment, ip)
+}
+
+// forecastFor asks what an operation to an assignment would do. What is asked without
+// a signature has no secrets in it.
+func forecastFor(kind agentv1.OperationKind, a *assignment, nodeIP string) *agentv1.ForecastRequest {
+	node := proto.CloneOf(a.msg.GetNode())
+	if ssm := node.GetAccess().GetSsm(); ssm != nil {
+		ssm.ActivationCode = ""
+	}
+	return &agentv1.ForecastRequest{Kind: kind, Node: node, NodeDigest: a.msg.GetNodeDigest(), NodeIp: nodeIP}
 }
 
 // pathPlan is what the path stage is to probe, and what it needs to know of the

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 
 	"hybridagent/agent/session"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -22,15 +24,23 @@ const (
 	kubeletRecheck = 3 * time.Second
 	// certificateRetry is the wait after the plane did not sign the node's key.
 	certificateRetry = time.Minute
-	// certificateMargin is how long before its end a node certificate is replaced.
-	certificateMargin = 7 * 24 * time.Hour
 )
 
-// nodeInput is what the node stage needs of the assignment.
+// nodeInput is what the node stage needs of the assignment and of the stages before
+// it.
 type nodeInput struct {
 	inPool        bool
 	rolesAnywhere bool
 	generation    uint64
+	labels        map[string]string
+	pathDown      bool
+	// forecast is asked for while a repave is required; nil: none is.
+	forecast *agentv1.ForecastRequest
+}
+
+func (n nodeInput) same(other nodeInput) bool {
+	return n.inPool == other.inPool && n.rolesAnywhere == other.rolesAnywhere && n.generation == other.generation &&
+		n.pathDown == other.pathDown && maps.Equal(n.labels, other.labels) && proto.Equal(n.forecast, other.forecast)
 }
 
 // nodeFacts is what the node stage found.
@@ -38,7 +48,10 @@ type nodeFacts struct {
 	state          *agentv1.NodeState // nil: never read
 	doorErr        error
 	kubeletErr     error // seen twice in a row
-	certificateErr error // why there is no node certificate
+	certificateErr error // why there is no node certificate, or no newer one
+	forecast       *agentv1.Forecast
+	labelsErr      error    // why the Node does not have the pool's labels
+	restricted     []string // labels that a node may not give itself, and lacks
 	// units are those that the node needs, as systemd has them; none where it cannot be
 	// asked.
 	units    []systemd.UnitState
@@ -70,6 +83,7 @@ type nodeMonitor struct {
 	kubeletFailures              int
 	requested                    bool
 	generation                   uint64
+	care                         care
 }
 
 func newNodeMonitor(log *zap.Logger, door Door, outbox *session.Outbox) *nodeMonitor {
@@ -98,7 +112,7 @@ func (n *nodeMonitor) facts() nodeFacts {
 
 func (n *nodeMonitor) set(input nodeInput) {
 	n.mu.Lock()
-	changed := input != n.input
+	changed := !input.same(n.input)
 	n.input = input
 	n.mu.Unlock()
 	if changed {
@@ -172,6 +186,7 @@ func (n *nodeMonitor) step(ctx context.Context) {
 		n.generation, n.requestAt = input.generation, time.Time{}
 	}
 	n.requestCertificate(ctx, input)
+	n.takeCare(ctx, input, now)
 }
 
 // next returns the time until something is due.
@@ -180,8 +195,10 @@ func (n *nodeMonitor) next() time.Duration {
 	if n.provisioned() && n.kubeletAt.Before(due) {
 		due = n.kubeletAt
 	}
-	if !n.requestAt.IsZero() && n.requestAt.Before(due) {
-		due = n.requestAt
+	for _, at := range []time.Time{n.requestAt, n.care.labelsAt, n.care.forecastAt} {
+		if !at.IsZero() && at.Before(due) {
+			due = at
+		}
 	}
 	return max(due.Sub(n.now()), 10*time.Millisecond)
 }
@@ -204,7 +221,7 @@ func (n *nodeMonitor) readState(ctx context.Context) {
 	}
 	n.backoff.Reset()
 	wait := nodeReadReady
-	if state.GetAppliedNodeDigest() != "" && !state.GetNodeReady() {
+	if state.GetAppliedNodeDigest() != "" && (!state.GetNodeReady() || state.GetServingCertificate() == servingPending) {
 		wait = nodeReadNotReady
 	}
 	n.readAt = n.now().Add(wait)

@@ -80,9 +80,15 @@ func (d *scripted) Submit(_ context.Context, _ *agentv1.SignedOperation, onProgr
 // watchNode runs a node monitor by the fake clock.
 func watchNode(t *testing.T, d *scripted, test func(n *nodeMonitor, kubelet func(error))) {
 	t.Helper()
+	watchNodeBehind(t, d, d, test)
+}
+
+// watchNodeBehind is watchNode with a door that does more than the script says.
+func watchNodeBehind(t *testing.T, d *scripted, door Door, test func(n *nodeMonitor, kubelet func(error))) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d.start = time.Now()
-		n := newNodeMonitor(zaptest.NewLogger(t), d, session.NewOutbox())
+		n := newNodeMonitor(zaptest.NewLogger(t), door, session.NewOutbox())
 		var mu sync.Mutex
 		var health error
 		n.healthz = func(context.Context) error { mu.Lock(); defer mu.Unlock(); return health }

@@ -35,15 +35,35 @@ func (n *nodeMonitor) requestCertificate(ctx context.Context, input nodeInput) {
 	n.outbox.RequestNodeCertificate(csr)
 }
 
-// certificateDue says whether there is no certificate, or its end is near. One that
-// never lives longer than the margin is replaced in the last tenth of its life by
-// the next reading that finds it close to its end.
+// certificateDue says whether there is no certificate, or its renewal is due.
 func (n *nodeMonitor) certificateDue(state *agentv1.NodeState) bool {
 	if !state.GetCertificateInstalled() {
 		return true
 	}
-	end := state.GetCertificateExpiresAt()
-	return end != nil && end.AsTime().Sub(n.now()) < certificateMargin
+	at := renewalOf(state)
+	return !at.IsZero() && !n.now().Before(at)
+}
+
+// renewalOf is when the node's certificate is renewed: at two fifths of its life, so
+// that a plane that is away for months costs no node its credentials. Zero where
+// there is none, or its life is not known. What uses it reads the file anew each time
+// it asks for credentials: nothing is restarted.
+func renewalOf(state *agentv1.NodeState) time.Time {
+	from, until := state.GetCertificateValidFrom(), state.GetCertificateExpiresAt()
+	if from == nil || until == nil {
+		return time.Time{}
+	}
+	return from.AsTime().Add(until.AsTime().Sub(from.AsTime()) * 2 / 5)
+}
+
+// certificateUrgent says that the node has no certificate, or that more than four
+// fifths of its life are over.
+func certificateUrgent(state *agentv1.NodeState, now time.Time) bool {
+	from, until := state.GetCertificateValidFrom(), state.GetCertificateExpiresAt()
+	if !state.GetCertificateInstalled() || from == nil || until == nil {
+		return true
+	}
+	return until.AsTime().Sub(now) < until.AsTime().Sub(from.AsTime())/5
 }
 
 func (n *nodeMonitor) install(ctx context.Context, response *agentv1.NodeCertificateResponse) {

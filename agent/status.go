@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -39,8 +40,9 @@ func (c *core) hostStatus() *agentv1.HostStatus {
 		s.Nic, s.NodeIp = f.net.selection.Link.Name, f.net.selection.NodeIP.String()
 	}
 	if len(s.RepaveFields) > 0 {
-		s.WantedNodeIp = c.wantedNodeIP()
+		s.WantedNodeIp, s.Forecast = c.wantedNodeIP(), f.node.forecast
 	}
+	s.Remarks = f.remarks()
 	return s
 }
 
@@ -80,7 +82,7 @@ func (c *core) Status() *localv1.Status {
 	s := &localv1.Status{
 		HostId: f.hostID.ID, HostIdSource: f.hostID.Source, Version: c.version, StartedAt: timestamppb.New(c.started),
 		Plane: c.planeStatus(), Assignment: c.assignmentStatus(), Network: c.networkStatus(),
-		Conditions: c.conditions, Operation: f.operation.latest(), Runner: f.node.state.GetRunner(), Node: nodeSummary(f),
+		Conditions: c.conditions, Operation: f.operation.latest(), Runner: f.node.state.GetRunner(), Node: nodeSummary(f, c.now()),
 	}
 	s.PathSummary = f.pathSummary()
 	for _, r := range f.path.Results {
@@ -162,16 +164,22 @@ func (c *core) networkStatus() *localv1.NetworkState {
 	return n
 }
 
-func nodeSummary(f *facts) *localv1.NodeSummary {
+func nodeSummary(f *facts, now time.Time) *localv1.NodeSummary {
 	s := f.node.state
 	if s == nil {
 		return nil
 	}
-	return &localv1.NodeSummary{
-		Name: s.GetNodeName(), Ready: nodeReady(f).status == agentv1.ConditionStatus_CONDITION_STATUS_TRUE,
+	summary := &localv1.NodeSummary{
+		Name: s.GetNodeName(), Ready: nodeReady(f, now).status == agentv1.ConditionStatus_CONDITION_STATUS_TRUE,
 		KubeletVersion: s.GetKubeletVersion(), InternalIp: s.GetInternalIp(),
 		CertificateExpiresAt: s.GetCertificateExpiresAt(), AppliedKubernetesVersion: s.GetAppliedKubernetesVersion(),
+		Units: unitTexts(f.node.units), ServingCertificate: s.GetServingCertificate(), Unschedulable: s.GetUnschedulable(),
+		Remarks: f.remarks(),
 	}
+	if at := renewalOf(s); !at.IsZero() {
+		summary.CertificateRenewalAt = timestamppb.New(at)
+	}
+	return summary
 }
 
 // NICs lists every link with the verdict on it, for the local API.

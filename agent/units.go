@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"strings"
 
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	"hybridagent/systemd"
@@ -12,6 +13,7 @@ const (
 	containerdUnit = "containerd.service"
 	kubeletUnit    = "kubelet.service"
 	ssmAgentUnit   = "amazon-ssm-agent.service"
+	ssmSnapUnit    = "snap.amazon-ssm-agent.amazon-ssm-agent.service" // Ubuntu's
 )
 
 // unitTrouble says which of the units that a node needs does not run; empty where
@@ -36,9 +38,9 @@ func (f *facts) unitTrouble() (reason, message string) {
 				return "KubeletMissing", "kubelet.service does not exist on this host any more; run \"sudo hybrid-agent operation repair\""
 			}
 			return "KubeletStopped", fmt.Sprintf("kubelet.service is %s (%s); look at \"journalctl -u kubelet\", then \"systemctl restart kubelet\"", unit.Active, unit.Sub)
-		case ssmAgentUnit:
+		case ssmAgentUnit, ssmSnapUnit:
 			if f.usesSSM() && unit.Load != "not-found" {
-				return "SSMAgentStopped", fmt.Sprintf("amazon-ssm-agent.service is %s (%s): the node's credentials end within the hour; run \"systemctl restart amazon-ssm-agent\"", unit.Active, unit.Sub)
+				return "SSMAgentStopped", fmt.Sprintf("%s is %s (%s): the node's credentials end within the hour; run \"systemctl restart %s\"", unit.Name, unit.Active, unit.Sub, strings.TrimSuffix(unit.Name, ".service"))
 			}
 		}
 	}
@@ -54,7 +56,7 @@ func usesSSM(spec *agentv1.NodeSpec) bool { return spec.GetAccess().GetSsm() != 
 func unitTexts(units []systemd.UnitState) []string {
 	var texts []string
 	for _, unit := range units {
-		if unit.Load == "not-found" && unit.Name == ssmAgentUnit {
+		if unit.Load == "not-found" && (unit.Name == ssmAgentUnit || unit.Name == ssmSnapUnit) {
 			continue
 		}
 		state := fmt.Sprintf("%s %s (%s)", unit.Name, unit.Active, unit.Sub)

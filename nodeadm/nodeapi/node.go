@@ -36,9 +36,18 @@ type Node struct {
 	CordonedBy string
 	// Labels of the Node.
 	Labels map[string]string
+	// Taints of the Node, by whomever.
+	Taints []Taint
 
 	// resourceVersion is the version that a change is made of.
 	resourceVersion string
+}
+
+// Taint keeps pods away from a Node.
+type Taint struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Effect string `json:"effect"`
 }
 
 // Node gets the Node. Errors: ErrNoNode, ErrUnreachable, *StatusError.
@@ -75,7 +84,8 @@ type nodeObject struct {
 		Annotations       map[string]string `json:"annotations"`
 	} `json:"metadata"`
 	Spec struct {
-		Unschedulable bool `json:"unschedulable"`
+		Unschedulable bool    `json:"unschedulable"`
+		Taints        []Taint `json:"taints"`
 	} `json:"spec"`
 	Status struct {
 		Conditions []condition `json:"conditions"`
@@ -110,6 +120,7 @@ func decodeNode(body []byte) (Node, error) {
 		Unschedulable:     object.Spec.Unschedulable,
 		CordonedBy:        object.Metadata.Annotations[CordonedBy],
 		Labels:            object.Metadata.Labels,
+		Taints:            object.Spec.Taints,
 		resourceVersion:   object.Metadata.ResourceVersion,
 	}
 	for _, address := range object.Status.Addresses {

@@ -29,6 +29,7 @@ const (
 
 // API is what setting labels asks of the Kubernetes API: nodeapi.Client.
 type API interface {
+	Node(ctx context.Context, name string) (nodeapi.Node, error)
 	SetLabels(ctx context.Context, name string, set map[string]string, remove []string) (changed bool, restricted []string, err error)
 	Close()
 }
@@ -99,7 +100,23 @@ func (s *Setter) change(ctx context.Context, name string, labels map[string]stri
 	if err != nil {
 		return nil, err
 	}
+	if restricted, err = lacking(ctx, api, name, labels, restricted); err != nil {
+		return nil, err
+	}
 	return &agentv1.SetNodeLabelsReply{Changed: changed, Restricted: restricted}, s.keep(wanted, both)
+}
+
+// lacking leaves out the labels that an administrator has set already.
+func lacking(ctx context.Context, api API, name string, labels map[string]string, restricted []string) ([]string, error) {
+	restricted = slices.DeleteFunc(restricted, func(key string) bool { _, wanted := labels[key]; return !wanted })
+	if len(restricted) == 0 {
+		return nil, nil
+	}
+	node, err := api.Node(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(restricted, func(key string) bool { have, ok := node.Labels[key]; return ok && have == labels[key] }), nil
 }
 
 // read returns the keys that were set before; none where the file is damaged: then

@@ -11,6 +11,7 @@ import (
 
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/nodelabels"
+	"hybridagent/nodeadm/nodeapi"
 )
 
 // api is a Node with labels.
@@ -20,6 +21,10 @@ type api struct {
 }
 
 func (a *api) Close() {}
+
+func (a *api) Node(context.Context, string) (nodeapi.Node, error) {
+	return nodeapi.Node{Labels: a.labels}, a.err
+}
 
 func (a *api) SetLabels(_ context.Context, _ string, set map[string]string, remove []string) (bool, []string, error) {
 	if a.err != nil {
@@ -82,6 +87,11 @@ func TestLabelsFollowThePool(t *testing.T) {
 		t.Errorf("changed %v, restricted %v", changed, restricted)
 	}
 	b.want(map[string]string{"theirs": "1", "site": "12", "row": "a"})
+	b.api.labels["node-role.kubernetes.io/edge"] = "" // an administrator has set it
+	if _, restricted, err = b.set(map[string]string{"site": "12", "row": "a", "node-role.kubernetes.io/edge": ""}); len(restricted) != 0 || err != nil {
+		t.Errorf("restricted %v although it is there, %v", restricted, err)
+	}
+	delete(b.api.labels, "node-role.kubernetes.io/edge")
 	changed, _, err = b.set(map[string]string{"site": "13"})
 	b.ok(err)
 	b.want(map[string]string{"theirs": "1", "site": "13"})

@@ -176,6 +176,9 @@ func (r *Reader) askAPI(ctx context.Context, name string, answer *agentv1.NodeSt
 	}
 	answer.NodeReady, answer.Reason, answer.Message = node.Ready, node.Reason, node.Message
 	answer.KubeletVersion, answer.InternalIp, answer.Unschedulable = node.KubeletVersion, node.InternalIP, node.Unschedulable
+	for _, t := range node.Taints[:min(len(node.Taints), maxTaints)] {
+		answer.Taints = append(answer.Taints, &agentv1.Taint{Key: t.Key, Value: t.Value, Effect: t.Effect})
+	}
 	csr, err := api.ServingCSR(ctx, name)
 	if err != nil {
 		answer.ServingCertificateMessage = clipped(err.Error())
@@ -188,8 +191,11 @@ func (r *Reader) askAPI(ctx context.Context, name string, answer *agentv1.NodeSt
 	return nil
 }
 
-// maxCause bounds NodeState.serving_certificate_message, in bytes.
-const maxCause = 1024
+// Bounds of NodeState: serving_certificate_message in bytes, taints in number.
+const (
+	maxCause  = 1024
+	maxTaints = 64
+)
 
 func clipped(text string) string {
 	return strings.ToValidUTF8(text[:min(len(text), maxCause)], "")

@@ -1401,8 +1401,10 @@ type NodeState struct {
 	BootedOsImage string `protobuf:"bytes,18,opt,name=booted_os_image,json=bootedOsImage,proto3" json:"booted_os_image,omitempty"`
 	// Begin of the node certificate's validity.
 	CertificateValidFrom *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=certificate_valid_from,json=certificateValidFrom,proto3" json:"certificate_valid_from,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Taints of the Node, by whomever. At most 64.
+	Taints        []*Taint `protobuf:"bytes,20,rep,name=taints,proto3" json:"taints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeState) Reset() {
@@ -1568,6 +1570,13 @@ func (x *NodeState) GetCertificateValidFrom() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *NodeState) GetTaints() []*Taint {
+	if x != nil {
+		return x.Taints
+	}
+	return nil
+}
+
 var File_hybrid_agent_v1_door_proto protoreflect.FileDescriptor
 
 const file_hybrid_agent_v1_door_proto_rawDesc = "" +
@@ -1645,7 +1654,7 @@ const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"restricted\x12\x18\n" +
 	"\achanged\x18\x02 \x01(\bR\achanged\"2\n" +
 	"\x12NudgeSSMAgentReply\x12\x1c\n" +
-	"\trestarted\x18\x01 \x01(\bR\trestarted\"\xac\a\n" +
+	"\trestarted\x18\x01 \x01(\bR\trestarted\"\xdc\a\n" +
 	"\tNodeState\x12.\n" +
 	"\x13applied_node_digest\x18\x01 \x01(\tR\x11appliedNodeDigest\x12<\n" +
 	"\x1aapplied_kubernetes_version\x18\x02 \x01(\tR\x18appliedKubernetesVersion\x123\n" +
@@ -1668,7 +1677,8 @@ const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"\x19serving_certificate_since\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x17servingCertificateSince\x12$\n" +
 	"\runschedulable\x18\x11 \x01(\bR\runschedulable\x12&\n" +
 	"\x0fbooted_os_image\x18\x12 \x01(\tR\rbootedOsImage\x12P\n" +
-	"\x16certificate_valid_from\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateValidFrom*\xea\x02\n" +
+	"\x16certificate_valid_from\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x14certificateValidFrom\x12.\n" +
+	"\x06taints\x18\x14 \x03(\v2\x16.hybrid.agent.v1.TaintR\x06taints*\xea\x02\n" +
 	"\x11DoorRefusalReason\x12#\n" +
 	"\x1fDOOR_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dDOOR_REFUSAL_REASON_MALFORMED\x10\x01\x12 \n" +
@@ -1724,6 +1734,7 @@ var file_hybrid_agent_v1_door_proto_goTypes = []any{
 	(*OperationProgress)(nil),             // 25: hybrid.agent.v1.OperationProgress
 	(*Forecast)(nil),                      // 26: hybrid.agent.v1.Forecast
 	(*timestamppb.Timestamp)(nil),         // 27: google.protobuf.Timestamp
+	(*Taint)(nil),                         // 28: hybrid.agent.v1.Taint
 }
 var file_hybrid_agent_v1_door_proto_depIdxs = []int32{
 	22, // 0: hybrid.agent.v1.DoorRequest.submit:type_name -> hybrid.agent.v1.SignedOperation
@@ -1757,11 +1768,12 @@ var file_hybrid_agent_v1_door_proto_depIdxs = []int32{
 	24, // 28: hybrid.agent.v1.NodeState.applied_node:type_name -> hybrid.agent.v1.NodeSpec
 	27, // 29: hybrid.agent.v1.NodeState.serving_certificate_since:type_name -> google.protobuf.Timestamp
 	27, // 30: hybrid.agent.v1.NodeState.certificate_valid_from:type_name -> google.protobuf.Timestamp
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	28, // 31: hybrid.agent.v1.NodeState.taints:type_name -> hybrid.agent.v1.Taint
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_door_proto_init() }
