@@ -60,7 +60,7 @@ func (w *UnitWatch) Run(ctx context.Context) error {
 	for pause := reconnectFirst; ; pause = min(2*pause, reconnectMost) {
 		err := w.follow(ctx, func() { pause = reconnectFirst })
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // asked to end
 		}
 		w.set(nil, err)
 		select {
