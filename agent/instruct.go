@@ -8,8 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"hybridagent/agent/config"
 	"hybridagent/agent/path"
 	"hybridagent/netcfg"
@@ -49,21 +47,27 @@ func (c *core) forecastRequest() *agentv1.ForecastRequest {
 	if len(f.repaveFields()) == 0 || f.operation.running {
 		return nil
 	}
-	ip := c.wantedNodeIP()
-	if ip == "" && f.net.selected {
-		ip = f.net.selection.NodeIP.String()
+	return forecastFor(agentv1.OperationKind_OPERATION_KIND_REPAVE, f.assignment, c.nodeIPOf())
+}
+
+// nodeIPOf is the address that an operation to the assignment would give the node;
+// empty: no NIC is selected. c.mu is held.
+func (c *core) nodeIPOf() string {
+	if ip := c.wantedNodeIP(); ip != "" {
+		return ip
 	}
-	return forecastFor(agentv1.OperationKind_OPERATION_KIND_REPAVE, f.assignment, ip)
+	if !c.facts.net.selected {
+		return ""
+	}
+	return c.facts.net.selection.NodeIP.String()
 }
 
 // forecastFor asks what an operation to an assignment would do. What is asked without
 // a signature has no secrets in it.
 func forecastFor(kind agentv1.OperationKind, a *assignment, nodeIP string) *agentv1.ForecastRequest {
-	node := proto.CloneOf(a.msg.GetNode())
-	if ssm := node.GetAccess().GetSsm(); ssm != nil {
-		ssm.ActivationCode = ""
+	return &agentv1.ForecastRequest{
+		Kind: kind, Node: withoutSecrets(a.msg.GetNode()), NodeDigest: a.msg.GetNodeDigest(), NodeIp: nodeIP,
 	}
-	return &agentv1.ForecastRequest{Kind: kind, Node: node, NodeDigest: a.msg.GetNodeDigest(), NodeIp: nodeIP}
 }
 
 // pathPlan is what the path stage is to probe, and what it needs to know of the

@@ -77,16 +77,16 @@ func (c *core) watchOwn(ctx context.Context, id string, send func(*agentv1.Opera
 
 // PlanOperation is part of local.Source.
 func (c *core) PlanOperation(ctx context.Context, kind agentv1.OperationKind) (*agentv1.Forecast, error) {
-	request, err := c.forecastRequest(kind)
+	request, err := c.planRequest(kind)
 	if err != nil {
 		return nil, err
 	}
 	return c.ops.door.Forecast(ctx, request)
 }
 
-// forecastRequest asks what an operation to what the plane wants now would do. The
+// planRequest asks what an operation to what the plane wants now would do. The
 // error is a *operation.Refusal where there is nothing to compare.
-func (c *core) forecastRequest(kind agentv1.OperationKind) (*agentv1.ForecastRequest, error) {
+func (c *core) planRequest(kind agentv1.OperationKind) (*agentv1.ForecastRequest, error) {
 	const (
 		precondition = agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION
 		repave       = agentv1.OperationKind_OPERATION_KIND_REPAVE
@@ -109,10 +109,7 @@ func (c *core) forecastRequest(kind agentv1.OperationKind) (*agentv1.ForecastReq
 			kind = provision
 		}
 	}
-	return &agentv1.ForecastRequest{
-		Kind: kind, Node: withoutSecrets(wanted.msg.GetNode()), NodeDigest: wanted.msg.GetNodeDigest(),
-		NodeIp: c.facts.net.selection.NodeIP.String(),
-	}, nil
+	return forecastFor(kind, wanted, c.nodeIPOf()), nil
 }
 
 // withoutSecrets is a node part as it may be shown.
