@@ -202,16 +202,6 @@ func (d *fakeDoor) Submit(ctx context.Context, env *agentv1.SignedOperation, onP
 	return d.last, nil
 }
 
-func (d *fakeDoor) Forecast(_ context.Context, request *agentv1.ForecastRequest) (*agentv1.Forecast, error) {
-	return &agentv1.Forecast{Path: "none", NodeDigest: request.GetNodeDigest()}, nil
-}
-
-func (d *fakeDoor) SetNodeLabels(context.Context, map[string]string) (*agentv1.SetNodeLabelsReply, error) {
-	return &agentv1.SetNodeLabelsReply{}, nil
-}
-
-func (d *fakeDoor) NudgeSSMAgent(context.Context) (bool, error) { return false, nil }
-
 func (d *fakeDoor) failing(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
