@@ -95,8 +95,8 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 	options := lifecycle.Options{
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, HostID: hostID,
 		NodeadmPath: cfg.Nodeadm.Path, Manifest: cfg.Nodeadm.Manifest, Environment: cfg.Nodeadm.Environment,
-		Runner: run, Keys: keys, Addresses: addresses, Node: nodeapi.Read, Now: time.Now,
-		Log: p.log.Named("provision"), Line: lineLogger(p.log),
+		Runner: run, Keys: keys, Addresses: addresses, Node: nodeapi.Read, Cluster: openCluster, Units: unitsOf(run.Name()), Now: time.Now,
+		Log: p.log.Named("lifecycle"), Line: lineLogger(p.log),
 	}
 	p.engine = engine.New(p.log.Named("engine"), journals, engine.Options{
 		Plan:  planner(options),
@@ -126,15 +126,11 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 	return err
 }
 
-// planner knows the kinds of operations; what it does not know fails.
+// planner hands operations to package lifecycle, which fails kinds that it does not
+// know.
 func planner(options lifecycle.Options) engine.Planner {
 	return func(ctx context.Context, op *agentv1.Operation, kept []byte) (engine.Plan, error) {
-		switch op.GetKind() {
-		case agentv1.OperationKind_OPERATION_KIND_PROVISION:
-			return lifecycle.Plan(ctx, options, op, kept)
-		default:
-			return engine.Plan{}, fmt.Errorf("cannot run operations of kind %s: this version does not know them; upgrade the agent", op.GetKind())
-		}
+		return lifecycle.Plan(ctx, options, op, kept)
 	}
 }
 

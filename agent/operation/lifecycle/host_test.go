@@ -32,6 +32,7 @@ type host struct {
 	root    string
 	options Options
 	node    nodeapi.Node
+	kube    *kube
 	seam    journal.Seam
 }
 
@@ -44,6 +45,9 @@ func newHost(t *testing.T, command, mode string) *host {
 	}
 	script, err := os.ReadFile("testdata/nodeadm.sh")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(root, "nodeadm")

@@ -14,6 +14,7 @@ import (
 	"hybridagent/agent/operation/runner"
 	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
 // keptLines is how many lines of a run are kept for judging it.
@@ -25,10 +26,28 @@ const (
 	evidenceSchema = 1
 )
 
+// invocation is one command of nodeadm for one node part.
+type invocation struct {
+	command nodeadm.Command
+	// spec is whose artifacts are served: the wanted node part, or the former one.
+	spec *agentv1.NodeSpec
+	// args makes the arguments for a manifest.
+	args func(manifest string) ([]string, error)
+}
+
 // nodeadm runs one command and judges it. The error is *engine.Permanent where
 // another try would fail the same way.
-func (p *job) nodeadm(ctx context.Context, run engine.Run, command nodeadm.Command, args []string) error {
-	before, err := p.before(ctx, run, command)
+func (p *job) nodeadm(ctx context.Context, run engine.Run, call invocation) error {
+	served, err := p.serve(ctx, call.spec)
+	if err != nil {
+		return err
+	}
+	defer served.Stop()
+	args, err := call.args(served.Manifest)
+	if err != nil {
+		return &engine.Permanent{Err: err}
+	}
+	before, err := p.before(ctx, run, call.command)
 	if err != nil {
 		return err
 	}
@@ -48,7 +67,7 @@ func (p *job) nodeadm(ctx context.Context, run engine.Run, command nodeadm.Comma
 	}
 	began := time.Now()
 	result, err := p.Runner.Run(ctx, runner.Command{
-		ID: run.ID, OperationID: p.op.GetId(), Path: p.NodeadmPath, Args: args, Env: p.environment(),
+		ID: run.ID, OperationID: p.op.GetId(), Path: served.Nodeadm, Args: args, Env: p.environment(),
 	}, onLine)
 	if err != nil && !result.Deadline {
 		return err
@@ -57,7 +76,24 @@ func (p *job) nodeadm(ctx context.Context, run engine.Run, command nodeadm.Comma
 	if result.Deadline {
 		exit.Deadline = max(time.Since(began).Round(time.Second), time.Second)
 	}
-	return errors.Join(p.judge(command, exit, before), err)
+	err = errors.Join(p.judge(call.command, exit, before), err)
+	if result.Deadline {
+		return &ranOut{err}
+	}
+	return err
+}
+
+// ranOut is a run of nodeadm that was killed because its time was over.
+type ranOut struct{ error }
+
+func (r *ranOut) Unwrap() error { return r.error }
+
+// serve makes what was staged for a node part available to nodeadm.
+func (p *job) serve(ctx context.Context, spec *agentv1.NodeSpec) (Served, error) {
+	if p.Artifacts == nil || spec == nil {
+		return Served{Manifest: p.Manifest, Nodeadm: p.NodeadmPath, Stop: func() {}}, nil
+	}
+	return p.Artifacts.Open(ctx, spec)
 }
 
 func (p *job) judge(command nodeadm.Command, exit nodeadm.Exit, before nodeadm.Evidence) error {
@@ -118,4 +154,15 @@ func (p *job) environment() []string {
 		list = append(list, name+"="+env[name])
 	}
 	return list
+}
+
+// runProgram runs another program than nodeadm in the same way.
+func (p *job) runProgram(ctx context.Context, run engine.Run, path string, args ...string) (runner.Result, error) {
+	result, err := p.Runner.Run(ctx, runner.Command{
+		ID: run.ID, OperationID: p.op.GetId(), Path: path, Args: args, Env: p.environment(),
+	}, func(line string) { p.tell(run, "%s", line) })
+	if err != nil && !result.Deadline {
+		return result, err
+	}
+	return result, nil
 }

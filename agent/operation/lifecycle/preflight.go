@@ -8,9 +8,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"go.uber.org/zap"
-
-	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/operation/nodekey"
 	"hybridagent/agent/operation/rootfile"
@@ -20,7 +17,12 @@ import (
 // preflight refuses before anything is changed what cannot end well, and waits
 // for what comes by itself.
 func (p *job) preflight(ctx context.Context, run engine.Run) error {
-	checks := []func() error{p.checkNotProvisioned, p.checkNodeadm, p.checkSpec, p.checkRemoteNodeCIDRs, p.checkCredentials, p.checkAddress}
+	checks := []func() error{p.checkNotProvisioned, p.checkLeftovers, p.checkNodeadm, p.checkSpec, p.checkRemoteNodeCIDRs, p.checkCredentials, p.checkAddress}
+	return p.lookFor(ctx, run, checks)
+}
+
+// lookFor does the checks again and again while what fails may pass by itself.
+func (p *job) lookFor(ctx context.Context, run engine.Run, checks []func() error) error {
 	return wait(ctx, run, func() error {
 		// What another look would find again comes before what may pass.
 		var passing *awaited
@@ -40,36 +42,32 @@ func (p *job) preflight(ctx context.Context, run engine.Run) error {
 // checkNotProvisioned refuses a host that is a node with another node part:
 // nodeadm install would swap binaries under the running kubelet.
 func (p *job) checkNotProvisioned() error {
-	state, found, err := applied.ReadState(p.Dir)
-	var damaged *applied.DamagedError
-	if errors.As(err, &damaged) {
-		p.Log.Error("the record of what was applied was damaged", zap.String("op_id", p.op.GetId()), zap.Error(err))
-	} else if err != nil {
-		return err
-	}
-	if found && state.NodeDigest != p.op.GetNodeDigest() {
-		return fmt.Errorf("cannot provision: this host already is node %s with Kubernetes %s; changing it takes a repave", state.NodeName, state.KubernetesVersion)
+	if p.known && p.former.NodeDigest != p.digest {
+		return fmt.Errorf("cannot provision: this host already is node %s with Kubernetes %s; changing it takes a repave", p.former.NodeName, p.former.KubernetesVersion)
 	}
 	return nil
 }
 
 func (p *job) checkNodeadm() error {
+	if p.Artifacts != nil && p.spec.GetNodeadm() != nil {
+		return nil // the profile's own is fetched and verified
+	}
 	err := rootfile.Program(p.NodeadmPath)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot provision: nodeadm is not installed at %s; install it in the host's image, or set nodeadm.path in config.yaml", p.NodeadmPath)
+		return fmt.Errorf("cannot %s: nodeadm is not installed at %s; install it in the host's image, or set nodeadm.path in config.yaml", p.verb(), p.NodeadmPath)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot provision: %w", err)
+		return fmt.Errorf("cannot %s: %w", p.verb(), err)
 	}
 	return nil
 }
 
 func (p *job) checkSpec() error {
-	if _, err := nodeadm.Render(p.spec, netip.MustParseAddr("192.0.2.1")); err != nil {
+	if _, err := nodeadm.Render(usable(p.spec), netip.MustParseAddr("192.0.2.1")); err != nil {
 		return err
 	}
 	if anywhere := p.spec.GetAccess().GetIamRolesAnywhere(); anywhere != nil && anywhere.GetNodeName() != p.HostID {
-		return fmt.Errorf("cannot provision: the node's name %q is not this host's ID %q", anywhere.GetNodeName(), p.HostID)
+		return fmt.Errorf("cannot %s: the node's name %q is not this host's ID %q", p.verb(), anywhere.GetNodeName(), p.HostID)
 	}
 	return nil
 }
@@ -77,9 +75,9 @@ func (p *job) checkSpec() error {
 // checkRemoteNodeCIDRs makes a check that nodeadm leaves out where it is given
 // the cluster's endpoint.
 func (p *job) checkRemoteNodeCIDRs() error {
-	ip, err := netip.ParseAddr(p.op.GetNodeIp())
+	ip, err := netip.ParseAddr(p.nodeIP)
 	if err != nil {
-		return fmt.Errorf("cannot use node IP %q: %w", p.op.GetNodeIp(), err)
+		return fmt.Errorf("cannot use node IP %q: %w", p.nodeIP, err)
 	}
 	for _, text := range p.spec.GetRemoteNodeCidrs() {
 		cidr, err := netip.ParsePrefix(text)
@@ -101,8 +99,8 @@ func (p *job) checkAddress() error {
 	if err != nil {
 		return &awaited{fmt.Errorf("cannot list this host's addresses: %w", err)}
 	}
-	if !slices.ContainsFunc(owned, func(one netip.Addr) bool { return one.String() == p.op.GetNodeIp() }) {
-		return &awaited{fmt.Errorf("cannot use node IP %s: this host does not have it (it has %v); bring its NIC up, or choose another NIC in the NodePool", p.op.GetNodeIp(), owned)}
+	if !slices.ContainsFunc(owned, func(one netip.Addr) bool { return one.String() == p.nodeIP }) {
+		return &awaited{fmt.Errorf("cannot use node IP %s: this host does not have it (it has %v); bring its NIC up, or choose another NIC in the NodePool", p.nodeIP, owned)}
 	}
 	return nil
 }
@@ -114,7 +112,7 @@ func (p *job) checkCredentials() error {
 	_, err := p.Keys.Installed()
 	switch {
 	case errors.Is(err, nodekey.ErrNoCertificate):
-		return errors.New("cannot provision with IAM Roles Anywhere: no node certificate is installed yet; the agent asks the plane for one, so check that it is connected")
+		return fmt.Errorf("cannot %s with IAM Roles Anywhere: no node certificate is installed yet; the agent asks the plane for one, so check that it is connected", p.verb())
 	case errors.Is(err, nodekey.ErrNotYetValid):
 		// A host without a battery for its clock starts in the past.
 		return &awaited{err}

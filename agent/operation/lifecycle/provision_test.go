@@ -206,7 +206,8 @@ func TestNodeNotReady(t *testing.T) {
 			h := newHost(t, "", "")
 			h.options.Node = func(context.Context, string, string) (nodeapi.Node, error) { return c.node, c.err }
 			p := &job{Options: h.options, op: optest.Operation(1), spec: optest.NodeSpec()}
-			if got := p.notReady(t.Context(), optest.HostID); !strings.Contains(got, c.fragment) {
+			want := target{optest.HostID, "1.31.5", "127.0.0.1"}
+			if got := p.notReady(t.Context(), want); !strings.Contains(got, c.fragment) {
 				t.Errorf("notReady = %q, want %q in it", got, c.fragment)
 			}
 		})

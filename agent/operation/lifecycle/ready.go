@@ -3,35 +3,54 @@ package lifecycle
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"hybridagent/agent/operation/engine"
-	"hybridagent/nodeadm"
+	"hybridagent/nodeadm/change"
 )
 
-// ready waits until the Kubernetes API has called the Node Ready for a while,
-// with the address and version that were wanted: nodeadm's exit code 0 says
-// nothing about that.
+// target is what a Node is to be.
+type target struct{ name, version, ip string }
+
+// ready waits until the Node is what the operation wants it to be.
 func (p *job) ready(ctx context.Context, run engine.Run) error {
-	name, err := p.nodeName()
+	name, err := p.nodeName(p.spec)
 	if err != nil {
 		return err
 	}
-	run.Say("waiting for node " + name + " to be Ready")
+	if err := p.sameInstance(name); err != nil {
+		return err
+	}
+	return p.becomes(ctx, run, target{name, p.spec.GetKubernetesVersion(), p.nodeIP})
+}
+
+// sameInstance checks that an upgrade kept the SSM instance: a new registration
+// would be a new Node, and the old one would stay behind with its pods.
+func (p *job) sameInstance(name string) error {
+	kept := p.decided.Path == change.Upgrade || p.decided.Path == change.Init
+	if kept && p.spec.GetAccess().GetSsm() != nil && p.decided.NodeName != "" && name != p.decided.NodeName {
+		return &engine.Permanent{Err: fmt.Errorf("cannot go on as node %s: it was %s before, so nodeadm registered a second SSM instance", name, p.decided.NodeName)}
+	}
+	return nil
+}
+
+// becomes waits until the Kubernetes API has called the Node Ready for a while,
+// with the address and version that were wanted: nodeadm's exit code 0 says
+// nothing about that.
+func (p *job) becomes(ctx context.Context, run engine.Run, want target) error {
+	run.Say("waiting for node " + want.name + " to be Ready")
 	ticker := time.NewTicker(p.PollInterval)
 	defer ticker.Stop()
 	var since time.Time
 	last := "it was not asked yet"
 	for {
-		reason := p.notReady(ctx, name)
+		reason := p.notReady(ctx, want)
 		switch {
 		case reason != "":
 			since = time.Time{}
 			if ctx.Err() == nil && reason != last {
 				last = reason
-				run.Say("waiting for node " + name + " to be Ready: " + reason)
+				run.Say("waiting for node " + want.name + " to be Ready: " + reason)
 			}
 		case since.IsZero():
 			since = time.Now()
@@ -40,25 +59,45 @@ func (p *job) ready(ctx context.Context, run engine.Run) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("node %s did not become Ready: %s; look at kubelet's log on the host (journalctl -u kubelet): %w", name, last, ctx.Err())
+			return fmt.Errorf("node %s did not become Ready: %s; look at kubelet's log on the host (journalctl -u kubelet): %w", want.name, last, ctx.Err())
 		case <-ticker.C:
 		}
 	}
 }
 
 // notReady says why the Node is not as wanted; empty when it is.
-func (p *job) notReady(ctx context.Context, name string) string {
-	node, err := p.Node(ctx, filepath.Join(p.Root, nodeadm.KubeconfigPath), name)
-	want := "v" + p.spec.GetKubernetesVersion()
+func (p *job) notReady(ctx context.Context, want target) string {
+	if reason := p.unsteady(ctx); reason != "" {
+		return reason
+	}
+	node, err := p.Node(ctx, p.kubeconfig(), want.name)
 	switch {
 	case err != nil:
 		return err.Error()
-	case node.InternalIP != p.op.GetNodeIp():
-		return fmt.Sprintf("its internal IP is %q, not %s: kubelet does not use the selected NIC", node.InternalIP, p.op.GetNodeIp())
-	case node.KubeletVersion != want && !strings.HasPrefix(node.KubeletVersion, want+"-") && !strings.HasPrefix(node.KubeletVersion, want+"+"):
-		return fmt.Sprintf("its kubelet has version %q, not %s", node.KubeletVersion, want)
+	case node.InternalIP != want.ip:
+		return fmt.Sprintf("its internal IP is %q, not %s: kubelet does not use the selected NIC", node.InternalIP, want.ip)
+	case !sameVersion(want.version, node.KubeletVersion):
+		return fmt.Sprintf("its kubelet has version %q, not %s", node.KubeletVersion, "v"+want.version)
 	case !node.Ready:
 		return fmt.Sprintf("the API says %s: %s", node.Reason, node.Message)
+	}
+	return ""
+}
+
+// unsteady says that kubelet does not run, or has not for long: one that dies 6 s
+// after its start leaves nodeadm with exit code 0 and the API with a Ready Node.
+func (p *job) unsteady(ctx context.Context) string {
+	if p.Units == nil {
+		return ""
+	}
+	active, since, err := p.Units.Running(ctx, kubeletUnit)
+	switch {
+	case err != nil:
+		return "cannot ask systemd for kubelet: " + err.Error()
+	case !active:
+		return "kubelet does not run"
+	case since < p.SteadyFor:
+		return "kubelet was started a moment ago"
 	}
 	return ""
 }

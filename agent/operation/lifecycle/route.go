@@ -19,7 +19,7 @@ func (p *job) route(ctx context.Context, run engine.Run) error {
 	}
 	return wait(ctx, run, func() error {
 		if reason := p.astray(); reason != "" {
-			return &awaited{fmt.Errorf("cannot provision without the route to the VPC: %s; the daemon installs it, so look at 'hybrid-agent status'", reason)}
+			return &awaited{fmt.Errorf("cannot %s without the route to the VPC: %s; the daemon installs it, so look at 'hybrid-agent status'", p.verb(), reason)}
 		}
 		return nil
 	})
@@ -37,8 +37,8 @@ func (p *job) astray() string {
 		if err != nil {
 			return err.Error()
 		}
-		if source.String() != p.op.GetNodeIp() {
-			return fmt.Sprintf("packets to %s leave from %s, not from the node IP %s", cidr, source, p.op.GetNodeIp())
+		if source.String() != p.nodeIP {
+			return fmt.Sprintf("packets to %s leave from %s, not from the node IP %s", cidr, source, p.nodeIP)
 		}
 	}
 	return ""

@@ -20,18 +20,25 @@ import (
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
-// installArgs are the arguments of nodeadm install. Its own timeout ends a
-// little before ours: its message is the better one.
-func (p *job) installArgs() ([]string, error) {
-	return nodeadm.InstallArgs(p.spec, p.Manifest, max(p.InstallDeadline-15*time.Second, time.Second))
+// installCall installs a node part. nodeadm's own timeout ends a little before
+// ours: its message is the better one.
+func (p *job) installCall(spec *agentv1.NodeSpec) invocation {
+	return invocation{nodeadm.Install, spec, func(manifest string) ([]string, error) {
+		return nodeadm.InstallArgs(spec, manifest, max(p.InstallDeadline-15*time.Second, time.Second))
+	}}
 }
+
+// installKey is what tells one install from another, wherever its artifacts came
+// from.
+func (p *job) installKey() ([]string, error) { return p.installCall(p.spec).args(p.Manifest) }
 
 // installed reports whether the same install was done before and its kubelet is
 // still in place.
 func (p *job) installed(context.Context) (bool, error) {
-	args, err := p.installArgs()
+	args, err := p.installKey()
 	if err != nil {
 		return false, err
 	}
@@ -50,23 +57,33 @@ func (p *job) installed(context.Context) (bool, error) {
 }
 
 func (p *job) install(ctx context.Context, run engine.Run) error {
+	run.Say("installing Kubernetes " + p.spec.GetKubernetesVersion() + " with nodeadm")
+	return p.installNode(ctx, run, p.spec)
+}
+
+// installNode installs a node part and notes it.
+func (p *job) installNode(ctx context.Context, run engine.Run, spec *agentv1.NodeSpec) error {
 	if err := p.removeBrokenTracker(); err != nil {
 		return err
 	}
-	args, err := p.installArgs()
-	if err != nil {
-		return &engine.Permanent{Err: err}
+	if err := p.nodeadm(ctx, run, p.installCall(spec)); err != nil {
+		return err
 	}
-	run.Say("installing Kubernetes " + p.spec.GetKubernetesVersion() + " with nodeadm")
-	if err := p.nodeadm(ctx, run, nodeadm.Install, args); err != nil {
+	return p.noteInstalled(spec)
+}
+
+// noteInstalled remembers which binaries lie on the host.
+func (p *job) noteInstalled(spec *agentv1.NodeSpec) error {
+	args, err := p.installCall(spec).args(p.Manifest)
+	if err != nil {
 		return err
 	}
 	sum, err := fileSHA256(filepath.Join(p.Root, nodeadm.KubeletPath))
 	if err != nil {
-		return fmt.Errorf("nodeadm install exited 0 but left no kubelet: %w", err)
+		return fmt.Errorf("nodeadm exited 0 but left no kubelet: %w", err)
 	}
 	return applied.WriteInstalled(p.Dir, applied.Installed{
-		KubernetesVersion: p.spec.GetKubernetesVersion(), Arguments: args, KubeletSHA256: sum,
+		KubernetesVersion: spec.GetKubernetesVersion(), Arguments: args, KubeletSHA256: sum,
 	})
 }
 
@@ -85,12 +102,15 @@ func (p *job) removeBrokenTracker() error {
 	return nil
 }
 
-func (p *job) render(context.Context, engine.Run) error {
-	ip, err := netip.ParseAddr(p.op.GetNodeIp())
+func (p *job) render(context.Context, engine.Run) error { return p.renderFor(p.spec, p.nodeIP) }
+
+// renderFor writes the NodeConfig of a node part.
+func (p *job) renderFor(spec *agentv1.NodeSpec, nodeIP string) error {
+	ip, err := netip.ParseAddr(nodeIP)
 	if err != nil {
-		return &engine.Permanent{Err: fmt.Errorf("cannot use node IP %q: %w", p.op.GetNodeIp(), err)}
+		return &engine.Permanent{Err: fmt.Errorf("cannot use node IP %q: %w", nodeIP, err)}
 	}
-	config, err := nodeadm.Render(p.spec, ip)
+	config, err := nodeadm.Render(usable(spec), ip)
 	if err != nil {
 		return &engine.Permanent{Err: err}
 	}
@@ -110,37 +130,26 @@ func (p *job) removeConfig(context.Context, engine.Run) error {
 
 func (p *job) configCheck(ctx context.Context, run engine.Run) error {
 	run.Say("checking the NodeConfig with nodeadm")
-	return p.nodeadm(ctx, run, nodeadm.ConfigCheck, nodeadm.ConfigCheckArgs(p.configPath()))
+	return p.nodeadm(ctx, run, invocation{nodeadm.ConfigCheck, p.spec, func(string) ([]string, error) {
+		return nodeadm.ConfigCheckArgs(p.configPath()), nil
+	}})
 }
 
 func (p *job) init(ctx context.Context, run engine.Run) error {
-	if _, err := nodeadm.ReadTracker(p.Root); err != nil {
-		// init would exit 0 without doing anything, or panic.
-		return &engine.Permanent{Err: fmt.Errorf("cannot run nodeadm init after install: %w; provision again", err)}
-	}
 	run.Say("joining cluster " + p.spec.GetClusterName() + " with nodeadm")
-	return p.nodeadm(ctx, run, nodeadm.Init, nodeadm.InitArgs(p.spec, p.configPath(), p.Manifest))
+	return p.initNode(ctx, run, p.spec)
 }
 
-// record notes what is in force, and removes the NodeConfig: it may hold a
-// secret and is rendered anew when needed.
-func (p *job) record(ctx context.Context, run engine.Run) error {
-	name, err := p.nodeName()
-	if err != nil {
-		return err
+// initNode runs nodeadm init with the NodeConfig that was rendered last.
+func (p *job) initNode(ctx context.Context, run engine.Run, spec *agentv1.NodeSpec) error {
+	if _, err := nodeadm.ReadTracker(p.Root); err != nil {
+		// init would exit 0 without doing anything, or panic.
+		return &engine.Permanent{Err: fmt.Errorf("cannot run nodeadm init after install: %w; %s again", err, p.verb())}
 	}
-	state := applied.State{
-		NodeDigest:        p.op.GetNodeDigest(),
-		KubernetesVersion: p.spec.GetKubernetesVersion(),
-		NodeIP:            p.op.GetNodeIp(),
-		NodeName:          name,
-		OperationID:       p.op.GetId(),
-		At:                p.Now(),
-	}
-	if err := applied.WriteState(p.Dir, state); err != nil {
-		return err
-	}
-	return p.removeConfig(ctx, run)
+	err := p.nodeadm(ctx, run, invocation{nodeadm.Init, spec, func(manifest string) ([]string, error) {
+		return nodeadm.InitArgs(spec, p.configPath(), manifest), nil
+	}})
+	return errors.Join(err, p.showFstab(run))
 }
 
 func fileSHA256(path string) (string, error) {

@@ -55,7 +55,7 @@ func TestWaitsForAddressAndClock(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHost(t, "", "")
 			c.change(h)
-			p := &job{Options: h.options.withDefaults(), op: optest.Operation(1), spec: optest.NodeSpec()}
+			p := &job{Options: h.options.withDefaults(), op: optest.Operation(1), spec: optest.NodeSpec(), nodeIP: "127.0.0.1"}
 			var said []string
 			if err := p.preflight(t.Context(), engine.Run{Say: func(text string) { said = append(said, text) }}); err != nil {
 				t.Errorf("preflight = %v", err)

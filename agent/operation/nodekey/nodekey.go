@@ -189,3 +189,15 @@ func (k *Keeper) Installed() (Validity, error) {
 	}
 	return Validity{cert.NotBefore, cert.NotAfter}, k.check(cert)
 }
+
+// Forget removes the certificate and then the key: the host is no node any more.
+func (k *Keeper) Forget() error {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	for _, path := range []string{k.certPath, k.keyPath} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot remove the node's key and certificate: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hybridagent/agent/operation/engine"
+	"hybridagent/nodeadm/nodeapi"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// cordonMark tells our cordon from an administrator's. It is the same for every
+// operation, so that one takes over what an earlier one could not take back.
+const cordonMark = "hybrid-agent"
+
+// drainSteps move the pods away, where the path asks for it. Without the API
+// nothing can be moved; that was forced.
+func (p *job) drainSteps() []engine.Step {
+	if !p.decided.Drain || p.decided.NoAPI {
+		return nil
+	}
+	return []engine.Step{
+		{Name: "cordon", What: "keep new pods off the node", Expected: time.Second, Deadline: apiDeadline, Attempts: 3, Do: p.cordon, Undo: p.undoCordon, UndoDeadline: apiDeadline, UndoAttempts: 5},
+		{Name: "drain", What: "move the pods away", Expected: p.drainExpected(), Do: p.drain},
+	}
+}
+
+// drainExpected guesses the time of a drain: pods mostly end before their grace
+// period does.
+func (p *job) drainExpected() time.Duration {
+	const usual = 20 * time.Second
+	if timeout := p.op.GetDrain().GetTimeout(); timeout != nil && timeout.AsDuration() > 0 {
+		return min(usual, timeout.AsDuration())
+	}
+	return usual
+}
+
+// checkDrain asks the API what would keep the drain from its end.
+func (p *job) checkDrain(ctx context.Context) error {
+	if !p.decided.Drain || p.decided.NoAPI {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiDeadline)
+	defer cancel()
+	err := p.cluster(func(c Cluster) error { return c.CheckDrain(ctx, p.decided.NodeName, p.op.GetDrain()) })
+	if err != nil {
+		return &engine.Permanent{Err: fmt.Errorf("cannot %s: the node cannot be drained: %w", p.verb(), err)}
+	}
+	return nil
+}
+
+// cordons says whether the node is to be cordoned; the profile may forbid it where
+// nodeadm does not insist.
+func (p *job) cordons() bool {
+	leaves := p.op.GetKind() == agentv1.OperationKind_OPERATION_KIND_LEAVE
+	return leaves || p.op.GetDrain() == nil || p.op.GetDrain().GetCordon()
+}
+
+func (p *job) cordon(ctx context.Context, run engine.Run) error {
+	if !p.cordons() {
+		p.tell(run, "the profile says cordon: false: new pods may come while the node is drained")
+		return nil
+	}
+	run.Say("cordoning node " + p.decided.NodeName)
+	return p.cluster(func(c Cluster) error {
+		already, err := c.Cordon(ctx, p.decided.NodeName, cordonMark)
+		if err != nil || !already {
+			return err
+		}
+		// It may be ours, of before a restart.
+		node, err := c.Node(ctx, p.decided.NodeName)
+		if err == nil && node.CordonedBy != cordonMark {
+			p.tell(run, "node %s was cordoned already, not by hybrid-agent: it stays so afterwards", p.decided.NodeName)
+		}
+		return err
+	})
+}
+
+func (p *job) drain(ctx context.Context, run engine.Run) error {
+	run.Say("draining node " + p.decided.NodeName)
+	say := func(text string) {
+		run.Say(text)
+		p.tell(run, "%s", text)
+	}
+	err := p.cluster(func(c Cluster) error { return c.Drain(ctx, p.decided.NodeName, p.op.GetDrain(), say) })
+	if err != nil && ctx.Err() == nil {
+		// It was tried until the drain's own timeout.
+		return &engine.Permanent{Err: err}
+	}
+	return err
+}
+
+func (p *job) uncordon(ctx context.Context, run engine.Run) error {
+	name, err := p.nodeName(p.spec)
+	if err != nil {
+		return err
+	}
+	run.Say("uncordoning node " + name)
+	return p.uncordonNode(ctx, run, name)
+}
+
+// undoCordon takes our cordon back from the former node; a Node that is gone has
+// none.
+func (p *job) undoCordon(ctx context.Context, run engine.Run) error {
+	return p.uncordonNode(ctx, run, p.decided.NodeName)
+}
+
+func (p *job) uncordonNode(ctx context.Context, run engine.Run, name string) error {
+	err := p.cluster(func(c Cluster) error {
+		_, err := c.Uncordon(ctx, name, cordonMark)
+		return err
+	})
+	if err == nil || errors.Is(err, nodeapi.ErrNoNode) {
+		return nil
+	}
+	return &nextActionError{
+		fmt.Errorf("cannot uncordon node %s: %w", name, err),
+		fmt.Sprintf("as soon as the Kubernetes API answers: kubectl uncordon %s", name),
+	}
+}

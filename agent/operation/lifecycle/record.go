@@ -1,0 +1,86 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"hybridagent/agent/operation/applied"
+	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/store"
+	"hybridagent/nodeadm"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// record notes what is in force, and removes what was only needed on the way: the
+// NodeConfig, which may hold a secret, and what a way back would have taken.
+func (p *job) record(ctx context.Context, run engine.Run) error {
+	name, err := p.nodeName(p.spec)
+	if err != nil {
+		return err
+	}
+	sum, err := p.nodeadmSum(ctx)
+	if err != nil {
+		return err
+	}
+	state := applied.State{
+		NodeDigest:        p.digest,
+		KubernetesVersion: p.spec.GetKubernetesVersion(),
+		NodeIP:            p.nodeIP,
+		NodeName:          name,
+		OperationID:       p.op.GetId(),
+		At:                p.Now(),
+		Provider:          nodeadm.Provider(p.spec),
+		Nodeadm:           sum,
+		Node:              applied.Public(p.spec),
+	}
+	if err := applied.WriteState(p.Dir, state); err != nil {
+		return err
+	}
+	p.keepArtifacts(p.spec)
+	return errors.Join(p.release(), p.removeConfig(ctx, run))
+}
+
+// nodeadmSum is the SHA-256 of the nodeadm that the operation used.
+func (p *job) nodeadmSum(ctx context.Context) (string, error) {
+	if source := p.spec.GetNodeadm(); source != nil && p.Artifacts != nil {
+		return source.GetSha256(), nil
+	}
+	sum, err := fileSHA256(p.NodeadmPath)
+	if errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
+		return "", nil // taken away since: nothing depends on it
+	}
+	return sum, err
+}
+
+// keepArtifacts drops what no way back needs any more. That it cannot be done is
+// no reason to fail an operation that has reached its end.
+func (p *job) keepArtifacts(specs ...*agentv1.NodeSpec) {
+	if p.Artifacts == nil {
+		return
+	}
+	if err := p.Artifacts.Keep(specs...); err != nil {
+		p.Log.Sugar().Warnw("cannot remove staged artifacts", "op_id", p.op.GetId(), "error", err)
+	}
+}
+
+// removeAll removes files of root's state that may be there or not.
+func removeAll(paths ...string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot remove %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// copyFile copies one file for root's eyes.
+func copyFile(from, to string) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return fmt.Errorf("cannot copy %s: %w", from, err)
+	}
+	return store.WriteRaw(to, content, 0o600)
+}

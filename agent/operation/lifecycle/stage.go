@@ -1,0 +1,50 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+
+	"hybridagent/agent/operation/engine"
+	"hybridagent/nodeadm/change"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// stage fetches what nodeadm will need while everything still runs: for the way
+// there, and for the way back.
+func (p *job) stage(ctx context.Context, run engine.Run) error {
+	if p.Artifacts == nil {
+		return nil
+	}
+	for _, spec := range p.staged() {
+		run.Say("fetching the artifacts of Kubernetes " + spec.GetKubernetesVersion())
+		say := func(text string) {
+			run.Say(text)
+			p.tell(run, "%s", text)
+		}
+		err := p.Artifacts.Stage(ctx, spec, say)
+		if err != nil && spec == p.former.Node {
+			if !p.op.GetForce() {
+				return fmt.Errorf("cannot %s: no way back could be had: %w; correct that, or force the operation to do without", p.verb(), err)
+			}
+			p.tell(run, "there is no way back to Kubernetes %s: %v", spec.GetKubernetesVersion(), err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("cannot %s: %w", p.verb(), err)
+		}
+	}
+	return nil
+}
+
+// staged are the node parts whose artifacts are needed: the wanted one, and the
+// former one where it is another.
+func (p *job) staged() []*agentv1.NodeSpec {
+	if p.decided.Path == change.None || p.decided.Path == change.Init || p.spec == nil {
+		return nil
+	}
+	specs := []*agentv1.NodeSpec{p.spec}
+	if p.former.Node != nil && p.former.Node != p.spec {
+		specs = append(specs, p.former.Node)
+	}
+	return specs
+}
