@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -23,7 +24,16 @@ import (
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(removalEnv); dir != "" {
+		if err := removeInNamespace(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // host is a host to be provisioned, in a temporary directory, with the double
 // of nodeadm and a Kubernetes API that is all made up.

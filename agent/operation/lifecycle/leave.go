@@ -11,6 +11,7 @@ import (
 
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
 )
 
@@ -21,7 +22,7 @@ func (p *job) leaveSteps() []engine.Step {
 	steps := []engine.Step{{Name: "preflight", What: "check that the node can be drained", Do: p.preflightLeave}}
 	steps = append(steps, p.drainSteps()...)
 	return append(steps,
-		engine.Step{Name: "leaving", What: "go past the point of return", Final: true, Do: func(context.Context, engine.Run) error { return nil }},
+		engine.Step{Name: "leaving", What: "go past the point of return", Final: true, Do: p.passPoint},
 		engine.Step{Name: "tracker", What: "make nodeadm's tracker usable", Do: p.mendTracker},
 		p.stopKubeletStep(),
 		engine.Step{Name: "keep-aws", What: "copy /root/.aws, which nodeadm removes with Systems Manager", Do: p.keepAWS},
@@ -30,6 +31,19 @@ func (p *job) leaveSteps() []engine.Step {
 		engine.Step{Name: "clean", What: "remove what nodeadm forgets, but nothing that is mounted", Expected: time.Second, Attempts: nodeadmAttempts, Do: p.clean},
 		engine.Step{Name: "forget", What: "forget the node's key, certificate and record", Do: p.forget},
 	)
+}
+
+// leavingFile holds the ID of the leave that is past its point of return.
+const leavingFile = "leaving"
+
+func (p *job) passPoint(context.Context, engine.Run) error {
+	return store.WriteRaw(filepath.Join(p.Dir, leavingFile), []byte(p.op.GetId()), 0o600)
+}
+
+// leaving says whether this operation is past its point of return.
+func (p *job) leaving() bool {
+	content, err := os.ReadFile(filepath.Join(p.Dir, leavingFile))
+	return err == nil && string(content) == p.op.GetId()
 }
 
 // preflightLeave says what will be left behind, and refuses a node that cannot be
@@ -111,7 +125,7 @@ func (p *job) forget(ctx context.Context, run engine.Run) error {
 		return err
 	}
 	p.keepArtifacts()
-	if err := errors.Join(p.release(), p.removeConfig(ctx, run), removeAll(filepath.Join(p.Dir, fstabBackup))); err != nil {
+	if err := errors.Join(p.release(), p.removeConfig(ctx, run), removeAll(filepath.Join(p.Dir, fstabBackup), filepath.Join(p.Dir, leavingFile))); err != nil {
 		return err
 	}
 	return applied.Forget(p.Dir)

@@ -33,6 +33,10 @@ func (p *job) conclude(_ context.Context, cause error, undone []error) string {
 		}
 		return text.String()
 	}
+	if p.op.GetKind() == agentv1.OperationKind_OPERATION_KIND_LEAVE && p.leaving() {
+		text.WriteString("; the host is past the point of return: correct that and have the host leave again")
+		return text.String()
+	}
 	if err := errors.Join(undone...); err != nil {
 		fmt.Fprintf(&text, "; the way back failed: %s; next action: %s", p.redactor.Redact(err.Error()), p.nextAction(err))
 		return text.String()

@@ -1,0 +1,108 @@
+package lifecycle
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/operation/journal"
+	"hybridagent/agent/operation/optest"
+	agentv1 "hybridagent/proto/hybrid/agent/v1"
+)
+
+// abortAt runs an operation and aborts it as the intent of a step is on disk; the
+// abort's own answer is returned too.
+func (h *host) abortAt(op *agentv1.Operation, step string) (*agentv1.OperationProgress, error) {
+	h.t.Helper()
+	var e *engine.Engine
+	answer := make(chan error, 1)
+	begun := false
+	h.seam.After = func(record journal.Record) {
+		if record.Kind == journal.Intent && record.Step == step && !begun {
+			begun = true
+			go func() {
+				_, err := e.Abort(op.GetId(), "local root")
+				answer <- err
+			}()
+			// The step begins while the abort is on its way.
+			for range 100 {
+				runtime.Gosched()
+			}
+		}
+	}
+	e = h.engine()
+	defer e.Close()
+	if err := e.Submit(op, optest.NewAuthority(h.t).Sign(h.t, op).GetOperation()); err != nil {
+		h.t.Fatal(err)
+	}
+	end := h.follow(e)
+	select {
+	case err := <-answer:
+		return end, err
+	case <-time.After(10 * time.Second):
+		h.t.Fatalf("step %s was never begun", step)
+		return nil, nil
+	}
+}
+
+// TestAbortAtEveryStep: until it is recorded, a repave that is aborted ends with the
+// former version Ready and uncordoned.
+func TestAbortAtEveryStep(t *testing.T) {
+	steps := []string{"preflight", "vpc-route", "stage", "render-config", "nodeadm-config-check", "fstab", "cordon", "drain",
+		"hold-former", "containerd-drop-in", "nodeadm-upgrade", "node-ready", "uncordon"}
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			h := newNode(t, "", "")
+			end, err := h.abortAt(order(2, repaveKind, newer), step)
+			if err != nil {
+				t.Fatalf("Abort = %v", err)
+			}
+			wantState(t, end, aborted, "aborted by local root", "the node is what it was: Kubernetes 1.31.5")
+			h.wantNode("1.31.5", "")
+		})
+	}
+}
+
+// TestAbortOfAHangingDrain ends it at once, and uncordons.
+func TestAbortOfAHangingDrain(t *testing.T) {
+	t.Parallel()
+	h := newNode(t, "", "")
+	op := order(2, repaveKind, newer)
+	e := h.engine()
+	defer e.Close()
+	h.kube.onDrain = func() { go func() { _, _ = e.Abort(op.GetId(), "local root") }() }
+	if err := e.Submit(op, optest.NewAuthority(t).Sign(t, op).GetOperation()); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, h.follow(e), aborted)
+	h.wantNode("1.31.5", "")
+	h.wantCalls("config check")
+}
+
+// TestAbortOfALeave is taken until nodeadm takes the node apart.
+func TestAbortOfALeave(t *testing.T) {
+	for _, step := range []string{"preflight", "cordon", "drain"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			h := newNode(t, "", "")
+			end, err := h.abortAt(order(2, leaveKind, nil), step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantState(t, end, aborted)
+			h.wantNode("1.31.5", "")
+			h.wantCalls()
+		})
+	}
+	t.Run("past the point of return", func(t *testing.T) {
+		t.Parallel()
+		h := newNode(t, "", "")
+		end, err := h.abortAt(order(2, leaveKind, nil), "nodeadm-uninstall")
+		if refusedAs(err) != agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION {
+			t.Errorf("Abort = %v", err)
+		}
+		wantState(t, end, succeeded)
+	})
+}
