@@ -47,6 +47,10 @@ func run(role string, args []string, settings lab.Settings) int {
 			return failed(role, tools.ClientCertificate(cert, settings.Kubelet.ClientKey, os.Stdout))
 		}
 		err = tools.Authenticator(args, os.Environ(), os.Getenv, os.Stdout)
+	case "ssm-setup-cli":
+		err = tools.SSMSetup(os.Getenv("STANDIN_ROOT"), args, os.Stdout)
+	case "amazon-ssm-agent":
+		err = tools.SSMAgent(context.Background(), os.Getenv("STANDIN_ROOT"), args, os.Getenv, os.Stdout)
 	case "containerd":
 		if settings.Kubelet.Containerd != "" {
 			return failed(role, tools.RealContainerd(settings.Kubelet, os.Environ()))

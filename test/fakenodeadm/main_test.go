@@ -25,7 +25,7 @@ func TestEveryRoleRefusesOutsideALab(t *testing.T) {
 	if _, err := os.Stat(lab.Dir); err == nil {
 		t.Fatalf("%s exists here: this test must run outside a lab host", lab.Dir)
 	}
-	for _, role := range []string{"nodeadm", "kubelet", "aws_signing_helper", "aws-iam-authenticator", "containerd", "iptables"} {
+	for _, role := range []string{"nodeadm", "kubelet", "aws_signing_helper", "aws-iam-authenticator", "containerd", "iptables", "ssm-setup-cli", "amazon-ssm-agent"} {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(os.Args[0], "--version")

@@ -45,6 +45,9 @@ func Prepare(p Plan) error {
 	if err := put(root, "iam-ra/aws_signing_helper", orScript(binary, signingHelperScript)); err != nil {
 		return err
 	}
+	if err := put(root, "ssm/ssm-setup-cli", orScript(binary, roleScript)); err != nil {
+		return err
+	}
 	for _, version := range p.Versions {
 		for name, data := range files(binary, version) {
 			if err := put(root, version+"/"+name, data); err != nil {
@@ -73,6 +76,8 @@ const (
 		"echo \"stand-in kubelet v%s $*\"\nexec sleep infinity\n"
 	authenticatorScript = "#!/bin/sh\n# authenticator %s\nprintf '{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1beta1\"," +
 		"\"spec\":{},\"status\":{\"token\":\"k8s-aws-v1.stub\"}}'\n"
+	// roleScript plays the role of its name by the program that STANDIN_SELF names: a test's own.
+	roleScript          = "#!/bin/sh\nSTANDIN_ROLE=${0##*/} exec \"$STANDIN_SELF\" \"$@\"\n"
 	signingHelperScript = "#!/bin/sh\ncase \"$1\" in\ncredential-process) printf '{\"Version\":1,\"AccessKeyId\":\"ASIALAB\"," +
 		"\"SecretAccessKey\":\"s\",\"SessionToken\":\"t\",\"Expiration\":\"2099-01-01T00:00:00Z\"}';;\nesac\n"
 )

@@ -80,10 +80,12 @@ func (s *Server) queryOrTarget(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Header.Get("X-Amz-Target") == "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken":
 		s.ecrToken(w)
+	case strings.HasPrefix(r.Header.Get("X-Amz-Target"), "AmazonSSM."):
+		s.ssm(w, r)
 	case r.PostFormValue("Action") == "GetCallerIdentity":
 		s.callerIdentity(w, r)
 	default:
-		awsError(w, 400, "UnknownOperationException", "this stand-in knows GetCallerIdentity and GetAuthorizationToken only")
+		awsError(w, 400, "UnknownOperationException", "this stand-in knows GetCallerIdentity, GetAuthorizationToken and four operations of AmazonSSM only")
 	}
 }
 

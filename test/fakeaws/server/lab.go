@@ -12,6 +12,7 @@ func (s *Server) labHandler() http.Handler {
 	mux.HandleFunc("GET /lab/nodes", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.Nodes()) })
 	mux.HandleFunc("GET /lab/calls", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.Calls()) })
 	mux.HandleFunc("GET /lab/pods", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.list("pods", "")) })
+	mux.HandleFunc("GET /lab/instances", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.Instances()) })
 	mux.HandleFunc("GET /lab/faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, s.fault()) })
 	mux.HandleFunc("POST /lab/faults", func(w http.ResponseWriter, r *http.Request) {
 		var f Faults

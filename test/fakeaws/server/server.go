@@ -71,9 +71,11 @@ type Server struct {
 	faults   Faults
 	faultSet chan struct{} // closed and replaced when faults change, so that hanging requests look again
 	sessions map[string]session
-	objects  map[string]map[string]object
-	version  int
-	beats    map[string]*beat
+	// instances are the machines registered with SSM: activation by mi- ID.
+	instances map[string]string
+	objects   map[string]map[string]object
+	version   int
+	beats     map[string]*beat
 
 	awsSrv  *http.Server
 	awsAddr string
@@ -88,7 +90,7 @@ type Server struct {
 // New makes the certificates and starts both listeners. Close ends them.
 func New(opt Options) (*Server, error) {
 	s := &Server{
-		opt: opt.withDefaults(), cluster: opt.withDefaults().Version, faultSet: make(chan struct{}), sessions: map[string]session{},
+		opt: opt.withDefaults(), cluster: opt.withDefaults().Version, faultSet: make(chan struct{}), sessions: map[string]session{}, instances: map[string]string{},
 		objects: map[string]map[string]object{}, beats: map[string]*beat{},
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background())

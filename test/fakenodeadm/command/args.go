@@ -137,8 +137,10 @@ func (r *run) perform(ctx context.Context, o options) error {
 		return r.upgrade(ctx, o)
 	case "uninstall":
 		return r.uninstall(ctx, o)
-	case "debug", "sync-artifacts":
-		return fmt.Errorf("this stand-in does not do %q yet: use install, config check or init", r.command)
+	case "debug":
+		return r.debug(ctx, o)
+	case "sync-artifacts":
+		return fmt.Errorf("this stand-in does not do %q: use install", r.command)
 	}
 	fmt.Fprintln(r.Stdout, "Available subcommands: config sync-artifacts init install uninstall upgrade debug")
 	return usageError{"", "nodeadm: No subcommand or positional value found at position 1."}

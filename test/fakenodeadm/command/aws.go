@@ -1,13 +1,13 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -16,8 +16,19 @@ import (
 // awsClient asks the AWS services that init needs, with the error texts of the AWS SDK.
 type awsClient struct {
 	*run
-	cfg       *nodeConfig
+	region string
+	// process is the command of the profile's credential process; empty: the shared credentials file that the SSM agent keeps.
+	process   []string
 	accessKey string
+}
+
+// clientFor has the credentials of the configured provider.
+func (r *run) clientFor(cfg *nodeConfig) *awsClient {
+	a := &awsClient{run: r, region: cfg.Spec.Cluster.Region}
+	if cfg.Spec.Hybrid.RolesAnywhere != nil {
+		a.process = append([]string{r.path(signingHelperPath)}, helperArgs(cfg)...)
+	}
+	return a
 }
 
 // endpoint honours AWS_ENDPOINT_URL_<SERVICE> and AWS_ENDPOINT_URL.
@@ -31,7 +42,7 @@ func (a *awsClient) endpoint(service string) string {
 	if host == "" {
 		host = strings.ToLower(service)
 	}
-	return fmt.Sprintf("https://%s.%s.amazonaws.com", host, a.cfg.Spec.Cluster.Region)
+	return fmt.Sprintf("https://%s.%s.amazonaws.com", host, a.region)
 }
 
 // credentials runs the credential process of the profile once: the signing helper that install placed.
@@ -39,7 +50,10 @@ func (a *awsClient) credentials(ctx context.Context) error {
 	if a.accessKey != "" {
 		return nil
 	}
-	cmd := exec.CommandContext(ctx, a.path(signingHelperPath), helperArgs(a.cfg)...)
+	if len(a.process) == 0 {
+		return a.sharedCredentials()
+	}
+	cmd := exec.CommandContext(ctx, a.process[0], a.process[1:]...)
 	cmd.Env = a.Env
 	out, err := cmd.Output()
 	var creds struct{ AccessKeyId string }
@@ -50,6 +64,19 @@ func (a *awsClient) credentials(ctx context.Context) error {
 		return fmt.Errorf("get identity: get credentials: failed to refresh cached credentials, process provider error: error in credential_process: %w", err)
 	}
 	a.accessKey = creds.AccessKeyId
+	return nil
+}
+
+func (a *awsClient) sharedCredentials() error {
+	raw, err := os.ReadFile(a.path(sharedCredentials))
+	if err != nil {
+		return fmt.Errorf("get identity: get credentials: failed to refresh cached credentials, no EC2 IMDS role found: %w", err)
+	}
+	for _, line := range strings.Split(string(raw), "\n") {
+		if v, ok := strings.CutPrefix(line, "aws_access_key_id="); ok {
+			a.accessKey = v
+		}
+	}
 	return nil
 }
 
@@ -78,7 +105,7 @@ func (a *awsClient) do(ctx context.Context, service, operation string, build fun
 		}
 		req.Header.Set("User-Agent", "aws-sdk-go-v2/1.0 fakenodeadm")
 		req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/20250101/%s/%s/aws4_request, SignedHeaders=host, Signature=standin",
-			a.accessKey, a.cfg.Spec.Cluster.Region, strings.ToLower(service)))
+			a.accessKey, a.region, strings.ToLower(service)))
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			last = err
@@ -141,13 +168,18 @@ func (a *awsClient) callerIdentity(ctx context.Context) (string, error) {
 }
 
 func (a *awsClient) ecrToken(ctx context.Context) error {
-	_, err := a.do(ctx, "ECR", "GetAuthorizationToken", func() (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.endpoint("ECR")+"/", bytes.NewReader([]byte("{}")))
+	_, err := a.target(ctx, "ECR", "AmazonEC2ContainerRegistry_V20150921", "GetAuthorizationToken", "{}")
+	return err
+}
+
+// target calls an operation of the JSON protocol.
+func (a *awsClient) target(ctx context.Context, service, prefix, operation, body string) ([]byte, error) {
+	return a.do(ctx, service, operation, func() (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.endpoint(service)+"/", strings.NewReader(body))
 		if err == nil {
 			req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-			req.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken")
+			req.Header.Set("X-Amz-Target", prefix+"."+operation)
 		}
 		return req, err
 	})
-	return err
 }

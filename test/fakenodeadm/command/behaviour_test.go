@@ -139,10 +139,10 @@ func TestWhatIsNotImitatedIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	h := freshHost(t)
 	h.succeed(installArgs)
-	h.fails([]string{"debug", "-c", "file:///lab/nodeconfig.yaml"}, 1, "does not do")
-	ssm := append([]string{}, installArgs...)
-	ssm[3] = "ssm"
-	h.fails(ssm, 1, "iam-ra only")
+	h.fails([]string{"sync-artifacts"}, 1, "does not do")
+	distro := append([]string{}, installArgs...)
+	distro[5] = "docker"
+	h.fails(distro, 1, "this stand-in installs with")
 	if got := h.tracker(); got != "present" {
 		t.Errorf("tracker is %s, want it untouched", got)
 	}
@@ -256,17 +256,27 @@ func TestUpgradeKeepsTheCredentialProvider(t *testing.T) {
 	h.fails(upgradeArgs, 1, "upgrade does not support changing credential providers")
 }
 
-const ssmNodeConfig = `apiVersion: node.eks.aws/v1alpha1
-kind: NodeConfig
-spec:
-  cluster:
-    name: lab
-    region: us-west-2
-  hybrid:
-    ssm:
-      activationCode: lab-activation-code-0001
-      activationId: 11111111-2222-4333-8444-555555555555
-`
+func TestTheWholeSystemIsUpgradedUnlessPrivate(t *testing.T) {
+	t.Parallel()
+	h := freshHost(t)
+	distro := append([]string{}, installArgs[:len(installArgs)-1]...)
+	distro[5] = "distro"
+	h.succeed(distro)
+	h.succeed(initArgs)
+	h.server.PutNode("store-17-a", true)
+	log := filepath.Join(h.root, lab.Dir, "packages.log")
+	h.must(os.Remove(log))
+	h.succeed(upgradeArgs)
+	if _, err := os.Stat(log); err == nil {
+		t.Error("packages were touched in private mode")
+	}
+	h.succeed(upgradeArgs[:len(upgradeArgs)-1])
+	raw, err := os.ReadFile(log)
+	h.must(err)
+	if !strings.Contains(string(raw), "apt upgrade containerd -y\n") {
+		t.Errorf("package commands %q, want the one that upgrades everything", raw)
+	}
+}
 
 func TestUpgradeEndsAtItsTimeout(t *testing.T) {
 	t.Parallel()
@@ -275,5 +285,15 @@ func TestUpgradeEndsAtItsTimeout(t *testing.T) {
 	h.fails(append(append([]string{}, upgradeArgs...), "-t", "60s"), 1, "context deadline exceeded")
 	if got := h.tracker(); got != "present" {
 		t.Errorf("tracker is %s after a timeout, want present", got)
+	}
+}
+
+func TestDebugNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	h := initialised(t)
+	h.must(os.Remove(filepath.Join(h.root, "/usr/bin/kubelet")))
+	stdout, stderr, code := h.exec([]string{"debug", "-c", "file:///lab/nodeconfig.yaml", "--no-color"}, false)
+	if code != 0 || !strings.Contains(stdout, "/usr/bin/kubelet is missing") || !strings.Contains(stdout, "(stand-in)") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -31,6 +31,8 @@ type nodeConfig struct {
 		} `json:"containerd"`
 		Hybrid *hybrid `json:"hybrid"`
 	} `json:"spec"`
+	// nodeName is Roles Anywhere's, or the instance ID that SSM gave.
+	nodeName string
 }
 
 type cluster struct {
@@ -93,12 +95,21 @@ func flagValue(flags []string, name string) string {
 	return value
 }
 
+// providerName is the credential provider's, as --credential-provider and the node's label name it.
+func (c *nodeConfig) providerName() string {
+	if c.Spec.Hybrid.RolesAnywhere == nil {
+		return providerSSM
+	}
+	return "iam-ra"
+}
+
 // defaults fills in what init, but not config check, assumes.
 func (c *nodeConfig) defaults() {
 	if c.Spec.Hybrid == nil || c.Spec.Hybrid.RolesAnywhere == nil {
 		return
 	}
 	ra := c.Spec.Hybrid.RolesAnywhere
+	c.nodeName = ra.NodeName
 	if ra.CertificatePath == "" {
 		ra.CertificatePath = "/etc/iam/pki/server.pem"
 	}
@@ -108,6 +119,9 @@ func (c *nodeConfig) defaults() {
 }
 
 func (c *nodeConfig) awsConfigPath() string {
+	if c.Spec.Hybrid.RolesAnywhere == nil {
+		return "/root/.aws/config" // a guess: the SSM agent keeps its credentials beside it
+	}
 	if p := c.Spec.Hybrid.RolesAnywhere.AwsConfigPath; p != "" {
 		return p
 	}

@@ -79,7 +79,7 @@ func (i *initRun) writeKubeletConfig(ctx context.Context) error {
 	if i.osID() == "ubuntu" {
 		resolv = "    \"resolvConf\": \"/run/systemd/resolve/resolv.conf\",\n"
 	}
-	provider := fmt.Sprintf("eks-hybrid:///%s/%s/%s", i.cfg.Spec.Cluster.Region, i.cfg.Spec.Cluster.Name, i.cfg.Spec.Hybrid.RolesAnywhere.NodeName)
+	provider := fmt.Sprintf("eks-hybrid:///%s/%s/%s", i.cfg.Spec.Cluster.Region, i.cfg.Spec.Cluster.Name, i.cfg.nodeName)
 	i.log.info("kubelet/config.go:436", "Writing kubelet config to file...", "path", kubeletDir+"/config.json")
 	text := fmt.Sprintf(kubeletConfigText, dns, reservedCPU(runtime.NumCPU()), reservedMemory(memoryGiB()), provider, resolv)
 	if err := i.write(kubeletDir+"/config.json", text, 0o644, 0o644); err != nil {
@@ -103,11 +103,11 @@ func (i *initRun) writeKubeletConfig(ctx context.Context) error {
 func (i *initRun) environment() string {
 	flags := map[string]string{
 		"cloud-provider": "", "config": kubeletDir + "/config.json", "config-dir": kubeletDir + "/config.json.d",
-		"hostname-override":                 i.cfg.Spec.Hybrid.RolesAnywhere.NodeName,
+		"hostname-override":                 i.cfg.nodeName,
 		"image-credential-provider-bin-dir": "/etc/eks/image-credential-provider",
 		"image-credential-provider-config":  "/etc/eks/image-credential-provider/config.json",
 		"kubeconfig":                        kubelet.KubeconfigPath,
-		"node-labels":                       "eks.amazonaws.com/compute-type=hybrid,eks.amazonaws.com/hybrid-credential-provider=iam-ra",
+		"node-labels":                       "eks.amazonaws.com/compute-type=hybrid,eks.amazonaws.com/hybrid-credential-provider=" + i.cfg.providerName(),
 	}
 	var words []string
 	for name, value := range flags {

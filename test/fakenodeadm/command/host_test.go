@@ -92,7 +92,7 @@ func (h *host) write(path, text string, mode os.FileMode) {
 }
 
 func (h *host) command(stdout, stderr io.Writer) *command.Host {
-	env := append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "AWS_ENDPOINT_URL=" + h.eks}, h.env...)
+	env := append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "AWS_ENDPOINT_URL=" + h.eks, "STANDIN_SELF=" + os.Args[0]}, h.env...)
 	return &command.Host{
 		Root: h.root, Stdout: stdout, Stderr: stderr, Env: env,
 		Settings: lab.Settings{TimeScale: h.scale, Faults: h.faults}, Units: h.units,

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"os"
 	"strings"
 	"time"
@@ -54,10 +53,7 @@ func (r *run) init(ctx context.Context, o options) error {
 	if err := r.checkConfig(ctx, cfg); err != nil {
 		return err
 	}
-	if cfg.Spec.Hybrid.RolesAnywhere == nil {
-		return errors.New("this stand-in joins with IAM Roles Anywhere only: the SSM registration is signed and cannot be imitated")
-	}
-	i := &initRun{run: r, cfg: cfg, skips: o.skips, aws: &awsClient{run: r, cfg: cfg}}
+	i := &initRun{run: r, cfg: cfg, skips: o.skips, aws: r.clientFor(cfg)}
 	for _, step := range []func(context.Context) error{
 		i.configureAWS, func(ctx context.Context) error { return i.enrich(ctx, o.manifest) }, i.validations,
 		i.systemAspects, i.configureDaemons, i.startContainerd, i.startKubelet,
@@ -76,6 +72,9 @@ func (i *initRun) configureAWS(ctx context.Context) error {
 	}
 	if err := i.phase(ctx, "configure-aws"); err != nil {
 		return err
+	}
+	if i.cfg.providerName() == providerSSM {
+		return i.configureSSM(ctx)
 	}
 	if err := i.write(i.cfg.awsConfigPath(), awsConfig(i.cfg), 0o644, 0); err != nil {
 		return err

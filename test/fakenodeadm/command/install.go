@@ -54,11 +54,15 @@ func (r *run) install(ctx context.Context, o options) error {
 	if _, err := r.tracker(); err != nil {
 		return err
 	}
-	r.log.info("flows/install.go:43", "Private mode: Skipping OS package installation")
-	r.log.info("flows/install.go:44", "Installing credential processes and EKS artifacts from manifest...")
+	if o.privateMode {
+		r.log.info("flows/install.go:43", "Private mode: Skipping OS package installation")
+		r.log.info("flows/install.go:44", "Installing credential processes and EKS artifacts from manifest...")
+	} else if err := r.installPackages(o.containerdSource); err != nil {
+		return err
+	}
 	timed, cancel := context.WithTimeout(ctx, r.Settings.Scale(o.timeout))
 	defer cancel()
-	if err := r.installSigningHelper(timed, m); err != nil {
+	if err := r.installProvider(timed, o, m); err != nil {
 		return err
 	}
 	for _, c := range components() {
@@ -69,10 +73,12 @@ func (r *run) install(ctx context.Context, o options) error {
 	if err := r.phase(ctx, "tracker"); err != nil {
 		return err
 	}
-	if err := r.write(trackerPath, tracked{Containerd: "none", IamRolesAnywhere: true}.text(), 0o644, 0o644); err != nil {
+	if err := r.write(trackerPath, o.tracked().text(), 0o644, 0o644); err != nil {
 		return err
 	}
-	r.log.info("flows/install.go:55", "Private mode install completed")
+	if o.privateMode {
+		r.log.info("flows/install.go:55", "Private mode install completed")
+	}
 	return nil
 }
 
@@ -83,12 +89,24 @@ func (r *run) checkInstall(o options) error {
 		return usageError{installHelp, "Required positional of subcommand install named KUBERNETES_VERSION not found at position 1"}
 	case o.provider == "":
 		return usageError{installHelp, "--credential-provider is a required flag. Allowed values are ssm & iam-ra"}
-	case o.provider != "iam-ra":
-		return errors.New("this stand-in installs for --credential-provider iam-ra only: the SSM setup is signed and cannot be imitated")
-	case o.containerdSource != "none" || !o.privateMode:
-		return errors.New("this stand-in installs with --containerd-source none and --private-mode only: it has no package manager")
+	case o.provider != "iam-ra" && o.provider != providerSSM:
+		return fmt.Errorf("invalid credential provider: %s", o.provider)
+	case o.containerdSource != "none" && o.containerdSource != "distro":
+		return fmt.Errorf("this stand-in installs with --containerd-source none or distro only, not %q", o.containerdSource)
 	}
 	return nil
+}
+
+func (r *run) installProvider(ctx context.Context, o options, m *manifest) error {
+	if o.provider == providerSSM {
+		return r.installSSM(ctx, o.region)
+	}
+	return r.installSigningHelper(ctx, m)
+}
+
+// tracked is what the finished install writes down.
+func (o options) tracked() tracked {
+	return tracked{Containerd: o.containerdSource, Iptables: !o.privateMode, IamRolesAnywhere: o.provider != providerSSM, Ssm: o.provider == providerSSM}
 }
 
 const signingHelperPath = "/usr/local/bin/aws_signing_helper"

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"os"
+	"strings"
 
 	"hybridagent/test/fakenodeadm/kubelet"
 )
@@ -27,7 +28,7 @@ func (r *run) uninstall(ctx context.Context, o options) error {
 	}
 	r.log.info("uninstall/uninstall.go:121", "Creating package manager...")
 	r.log.info("uninstall/uninstall.go:123", "Configuring package manager with", "containerd source", "none")
-	if err := r.removeComponents(ctx); err != nil {
+	if err := r.removeComponents(ctx, installed); err != nil {
 		return err
 	}
 	r.log.info("flows/uninstall.go:54", "Finished uninstallation tasks...")
@@ -44,7 +45,7 @@ func (r *run) uninstall(ctx context.Context, o options) error {
 	return nil
 }
 
-func (r *run) removeComponents(ctx context.Context) error {
+func (r *run) removeComponents(ctx context.Context, installed *tracked) error {
 	updater := "/etc/systemd/system/aws_signing_helper_update.service"
 	for _, c := range []struct {
 		caller, msg, phase, unit string
@@ -52,6 +53,7 @@ func (r *run) removeComponents(ctx context.Context) error {
 	}{
 		{"flows/uninstall.go:61", "Uninstalling kubelet...", "kubelet", "kubelet",
 			[]string{kubelet.BinPath, "/etc/systemd/system/kubelet.service", kubelet.KubeconfigPath, "/etc/kubernetes"}},
+		{phase: "ssm"},
 		{"flows/uninstall.go:104", "Removing aws_signing_helper_update daemon...", "aws_signing_helper_update", "aws_signing_helper_update", []string{updater}},
 		{"flows/uninstall.go:126", "Uninstalling kubectl...", "kubectl", "", []string{"/usr/local/bin/kubectl"}},
 		{"flows/uninstall.go:132", "Uninstalling cni-plugins...", "cni-plugins", "", []string{"/opt/cni"}},
@@ -59,6 +61,17 @@ func (r *run) removeComponents(ctx context.Context) error {
 		{"flows/uninstall.go:144", "Uninstalling AWS signing helper...", "aws_signing_helper", "", []string{signingHelperPath}},
 		{"flows/uninstall.go:150", "Uninstalling image credential provider...", "image-credential-provider", "", []string{"/etc/eks", "/opt/nodeadm"}},
 	} {
+		switch rolesAnywhere := strings.HasPrefix(c.phase, "aws_signing_helper"); {
+		case rolesAnywhere && !installed.IamRolesAnywhere:
+			continue
+		case c.phase == "ssm":
+			if installed.Ssm {
+				if err := r.uninstallSSM(ctx); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		r.log.info(c.caller, c.msg)
 		if err := r.phase(ctx, c.phase); err != nil {
 			return err

@@ -81,6 +81,14 @@ func (u *units) Restart(unit string) error {
 			return err
 		}
 		u.crashLoop = string(raw) == crashingKubelet
+	case "amazon-ssm-agent":
+		text := "[default]\naws_access_key_id=ASIALABSSM\naws_secret_access_key=s\naws_session_token=t\n"
+		if err := os.MkdirAll(filepath.Join(u.root, "/root/.aws"), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(u.root, "/root/.aws/credentials"), []byte(text), 0o600); err != nil {
+			return err
+		}
 	case "aws_signing_helper_update":
 		text := "[default]\naws_access_key_id=ASIALAB\naws_secret_access_key=s\naws_session_token=t\n"
 		if err := os.WriteFile(filepath.Join(u.root, "/eks-hybrid/.aws/credentials"), []byte(text), 0o644); err != nil {

@@ -49,6 +49,11 @@ func (r *run) upgrade(ctx context.Context, o options) error {
 			return err
 		}
 	}
+	if !o.privateMode {
+		if err := r.upgradePackages(timed, installed); err != nil {
+			return err
+		}
+	}
 	return i.upgradeRun(timed, o, m, artifacts)
 }
 
@@ -66,7 +71,7 @@ func (r *run) upgradeConfig(ctx context.Context, o options, installed *tracked) 
 	if (cfg.Spec.Hybrid.RolesAnywhere != nil) != installed.IamRolesAnywhere {
 		return nil, errors.New("upgrade does not support changing credential providers. Please uninstall and install with new credential provider")
 	}
-	return &initRun{run: r, cfg: cfg, skips: o.skips, aws: &awsClient{run: r, cfg: cfg}}, nil
+	return &initRun{run: r, cfg: cfg, skips: o.skips, aws: r.clientFor(cfg)}, nil
 }
 
 func (r *run) upgradeRelease(ctx context.Context, o options) (*manifest, []artifact, error) {
@@ -90,7 +95,7 @@ func (r *run) upgradeRelease(ctx context.Context, o options) (*manifest, []artif
 // was done until then.
 func (i *initRun) upgradeRun(ctx context.Context, o options, m *manifest, artifacts []artifact) error {
 	for _, step := range []func(context.Context) error{
-		func(ctx context.Context) error { return i.upgradeSigningHelper(ctx, m) },
+		func(ctx context.Context) error { return i.upgradeProvider(ctx, m) },
 		func(ctx context.Context) error { return i.upgradeComponents(ctx, artifacts) },
 		i.configureAWS,
 		func(ctx context.Context) error { return i.enrich(ctx, o.manifest) },
@@ -101,6 +106,13 @@ func (i *initRun) upgradeRun(ctx context.Context, o options, m *manifest, artifa
 		}
 	}
 	return i.phase(ctx, "end")
+}
+
+func (i *initRun) upgradeProvider(ctx context.Context, m *manifest) error {
+	if i.cfg.providerName() == providerSSM {
+		return i.upgradeSSM(ctx)
+	}
+	return i.upgradeSigningHelper(ctx, m)
 }
 
 func (r *run) upgradeSigningHelper(ctx context.Context, m *manifest) error {

@@ -24,9 +24,15 @@ type check struct {
 const troubleshooting = "https://docs.aws.amazon.com/eks/latest/userguide/hybrid-nodes-troubleshooting.html"
 
 func (i *initRun) checks() []check {
+	provider := check{skip: "iam-ra-api-network", name: "iam-roles-anywhere-endpoint-access",
+		message: "Validating access to AWS IAM Roles Anywhere API endpoint", run: i.providerReachable,
+		remediation: "Ensure your network configuration allows the node to access the AWS IAM Roles Anywhere API endpoint."}
+	if i.cfg.providerName() == providerSSM {
+		provider.skip, provider.name, provider.message = "ssm-api-network", "ssm-endpoint-access", "Validating access to AWS SSM API endpoint"
+		provider.remediation = "Ensure your network configuration allows access to the AWS SSM API endpoint."
+	}
 	return []check{
-		{skip: "iam-ra-api-network", name: "iam-roles-anywhere-endpoint-access", message: "Validating access to AWS IAM Roles Anywhere API endpoint",
-			run: i.rolesAnywhereReachable, remediation: "Ensure your network configuration allows the node to access the AWS IAM Roles Anywhere API endpoint."},
+		provider,
 		{skip: "aws-auth-validation", name: "sts-authentication", message: "Validating authentication against AWS",
 			run:         func(ctx context.Context) error { _, err := i.aws.callerIdentity(ctx); return err },
 			remediation: "Check your AWS configuration and ensure you can obtain valid AWS credentials."},

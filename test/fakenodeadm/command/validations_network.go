@@ -35,7 +35,11 @@ func (i *initRun) dial(ctx context.Context, rawURL string) error {
 	}
 }
 
-func (i *initRun) rolesAnywhereReachable(ctx context.Context) error {
+// providerReachable dials the API that hands out the node's credentials.
+func (i *initRun) providerReachable(ctx context.Context) error {
+	if i.cfg.providerName() == providerSSM {
+		return i.dial(ctx, i.aws.endpoint("SSM"))
+	}
 	return i.dial(ctx, i.aws.endpoint("RolesAnywhere"))
 }
 
@@ -55,7 +59,7 @@ func (i *initRun) nodeIP() (net.IP, error) {
 		}
 		return ip, nil
 	}
-	if ips, err := i.LookupIP(i.cfg.Spec.Hybrid.RolesAnywhere.NodeName); err == nil {
+	if ips, err := i.LookupIP(i.cfg.nodeName); err == nil {
 		for _, ip := range ips {
 			if ip.To4() != nil && ip.IsGlobalUnicast() {
 				return ip, nil

@@ -148,6 +148,9 @@ func Authenticator(args []string, environ []string, getenv func(string) string, 
 	if len(args) == 0 || args[0] != "token" {
 		return errors.New("usage: aws-iam-authenticator token --cluster-id NAME")
 	}
+	if id, err := ManagedInstanceID(getenv("STANDIN_ROOT")); err == nil {
+		return printToken(args, "ASIALABSSM", id, out) // the SSM agent's credentials, whose session is the instance
+	}
 	config := getenv("AWS_CONFIG_FILE")
 	if config == "" {
 		return errors.New("AWS_CONFIG_FILE is not set")
@@ -166,8 +169,11 @@ func Authenticator(args []string, environ []string, getenv func(string) string, 
 	if err != nil {
 		return fmt.Errorf("process provider error: error in credential_process: %w", err)
 	}
-	q := url.Values{"Action": {"GetCallerIdentity"}, "X-Amz-Credential": {creds.AccessKeyId},
-		"X-Lab-Session": {option(process, "--role-session-name")}, "x-k8s-aws-id": {option(args, "--cluster-id")}}
+	return printToken(args, creds.AccessKeyId, option(process, "--role-session-name"), out)
+}
+
+func printToken(args []string, key, session string, out io.Writer) error {
+	q := url.Values{"Action": {"GetCallerIdentity"}, "X-Amz-Credential": {key}, "X-Lab-Session": {session}, "x-k8s-aws-id": {option(args, "--cluster-id")}}
 	presigned := "https://sts." + option(args, "--region") + ".amazonaws.com/?" + q.Encode()
 	return json.NewEncoder(out).Encode(map[string]any{
 		"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1beta1", "spec": map[string]any{},
