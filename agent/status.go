@@ -82,7 +82,7 @@ func (c *core) Status() *localv1.Status {
 	s := &localv1.Status{
 		HostId: f.hostID.ID, HostIdSource: f.hostID.Source, Version: c.version, StartedAt: timestamppb.New(c.started),
 		Plane: c.planeStatus(), Assignment: c.assignmentStatus(), Network: c.networkStatus(),
-		Conditions: c.conditions, Operation: f.operation.latest(), Runner: f.node.state.GetRunner(), Node: nodeSummary(f, c.now()),
+		Conditions: c.conditions, Operation: f.operation.latest(), Runner: f.node.state.GetRunner(), Node: nodeSummary(f, c.now()), Forecast: f.node.forecast,
 	}
 	s.PathSummary = f.pathSummary()
 	for _, r := range f.path.Results {

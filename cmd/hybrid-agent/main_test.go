@@ -251,6 +251,43 @@ func TestStatusFits80Columns(t *testing.T) {
 	}
 }
 
+func TestNodeInTheStatus(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	at := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(d)) }
+	s := readyHost(now)
+	s.Node.Units = []string{"containerd.service active (running)", "kubelet.service failed (failed)"}
+	s.Node.CertificateExpiresAt, s.Node.CertificateRenewalAt = at(240*time.Hour), at(-time.Minute)
+	s.Node.ServingCertificate, s.Node.Unschedulable = "pending", true
+	s.Node.Remarks = []string{"a node may not give itself this taint: kubectl taint node edge-1 a=b:NoSchedule"}
+	s.Forecast = &agentv1.Forecast{Path: "upgrade", Reasons: []string{"Kubernetes 1.30.4 becomes 1.31.5"}, Duration: durationpb.New(5 * time.Minute), Downtime: durationpb.New(3 * time.Minute)}
+	s.Operation = &agentv1.OperationProgress{OperationId: "op", Kind: 3, State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "drain", Percent: 30, EstimatedEndAt: at(2 * time.Minute)}
+	var out bytes.Buffer
+	writeStatus(&out, false, s, now)
+	const want = `Node        edge-4c4c, Ready, Kubernetes 1.31.5, operations run without systemd
+            (direct)
+            kubelet.service failed (failed)
+            certificate for AWS ends in 10d, renewed in 0s
+            serving certificate pending
+            cordoned
+            - a node may not give itself this taint: kubectl taint node edge-1
+            a=b:NoSchedule
+Repave      upgrade, about 5m, pods away for 3m; see "hybrid-agent operation
+            plan"
+            - Kubernetes 1.30.4 becomes 1.31.5
+Operation   repave op, running at drain, 30 %, about 2m left
+`
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("the status is\n%s\nwithout\n%s", out.String(), want)
+	}
+	s.Forecast.Refusal = "the API does not answer"
+	out.Reset()
+	writeStatus(&out, false, s, now)
+	if !strings.Contains(out.String(), "Repave      would be refused now: the API does not answer\n") {
+		t.Errorf("the status is\n%s", out.String())
+	}
+}
+
 func TestStatusOverTheSocket(t *testing.T) {
 	t.Parallel()
 	healthy := serve(t, readyHost(time.Now()))

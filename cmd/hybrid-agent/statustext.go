@@ -35,7 +35,8 @@ func writeStatus(w io.Writer, p painter, s *localv1.Status, now time.Time) {
 	out.line("Network", networkLines(s.GetNetwork(), now)...)
 	out.line("Path", pathLines(s.GetPath())...)
 	out.line("Clock", clockLines(s)...)
-	out.line("Node", nodeLine(s))
+	out.line("Node", append([]string{nodeLine(s)}, nodeLines(s.GetNode(), now)...)...)
+	out.line("Repave", forecastLines(s.GetForecast())...)
 	out.line("Operation", operationLines(s.GetOperation(), now)...)
 	_, _ = fmt.Fprintln(w)
 	writeConditions(w, p, s.GetConditions(), now)
@@ -222,6 +223,46 @@ func nodeLine(s *localv1.Status) string {
 	return text
 }
 
+// nodeLines are what there is to say of a node beside its state: units that do not
+// run, certificates, and what is left to do by hand.
+func nodeLines(n *localv1.NodeSummary, now time.Time) []string {
+	var lines []string
+	for _, unit := range n.GetUnits() {
+		if !strings.Contains(unit, " active (") {
+			lines = append(lines, unit)
+		}
+	}
+	if end := n.GetCertificateExpiresAt(); end != nil {
+		text := "certificate for AWS ends in " + age(end.AsTime().Sub(now))
+		if at := n.GetCertificateRenewalAt(); at != nil {
+			text += ", renewed in " + age(max(at.AsTime().Sub(now), 0))
+		}
+		lines = append(lines, text)
+	}
+	if serving := n.GetServingCertificate(); serving != "" && serving != "issued" && serving != "none" {
+		lines = append(lines, "serving certificate "+serving)
+	}
+	if n.GetUnschedulable() {
+		lines = append(lines, "cordoned")
+	}
+	return append(lines, bullets(n.GetRemarks())...)
+}
+
+// forecastLines are what a repave would do, where one is required.
+func forecastLines(f *agentv1.Forecast) []string {
+	if f == nil {
+		return nil
+	}
+	if f.GetRefusal() != "" {
+		return []string{"would be refused now: " + f.GetRefusal()}
+	}
+	text := f.GetPath()
+	if f.GetDuration() != nil {
+		text += fmt.Sprintf(", about %s, pods away for %s", age(f.GetDuration().AsDuration()), age(f.GetDowntime().AsDuration()))
+	}
+	return append([]string{text + "; see \"hybrid-agent operation plan\""}, bullets(f.GetReasons())...)
+}
+
 // operationLines are the operation that runs or came last, and what became of it
 // where it did not succeed.
 func operationLines(o *agentv1.OperationProgress, now time.Time) []string {
@@ -236,7 +277,11 @@ func operationLines(o *agentv1.OperationProgress, now time.Time) []string {
 	}
 	end := o.GetEndedAt()
 	if end == nil {
-		return []string{text + fmt.Sprintf(" at %s, %d %%", or(o.GetStep(), "its start"), o.GetPercent())}
+		text += fmt.Sprintf(" at %s, %d %%", or(o.GetStep(), "its start"), o.GetPercent())
+		if eta := o.GetEstimatedEndAt(); eta != nil {
+			text += fmt.Sprintf(", about %s left", age(max(eta.AsTime().Sub(now), 0)))
+		}
+		return []string{text}
 	}
 	lines := []string{text + fmt.Sprintf(" %s ago", age(now.Sub(end.AsTime())))}
 	if o.GetState() == agentv1.OperationState_OPERATION_STATE_SUCCEEDED {
