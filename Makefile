@@ -62,10 +62,14 @@ demo-down: ## Remove a site that KEEP=1 left up
 test-systemd: setup build-lab ## Boot a systemd host with the packaged units and take it to NodeReady
 	$(GO) test -tags systemd -count=1 -parallel 8 -timeout 30m -v ./test/systemd/...
 
+.PHONY: test-kube
+test-kube: setup ## Run cordon, drain and labels against a real etcd and kube-apiserver (built once)
+	$(GO) test -tags kube -count=1 -timeout 30m -v -run '^TestCluster$$' ./test/kube/
+
 .PHONY: lint
 lint: tools ## Run golangci-lint, buf lint and the breaking-change check
 	$(BIN)/golangci-lint run ./...
-	$(BIN)/golangci-lint run --build-tags demo,soak,systemd ./test/...
+	$(BIN)/golangci-lint run --build-tags demo,soak,systemd,kube ./test/...
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/baseline.binpb
 

@@ -109,8 +109,8 @@ func decodePod(object podObject) Pod {
 // Evict asks for the pod's eviction: PodDisruptionBudgets may refuse it. It
 // concerns this pod only, not one that took its name. Errors: ErrUnreachable; a
 // *StatusError of 429 (a budget allows none now, or the server is busy), 404 (it
-// is gone), 403 (it is gone, by servers from 1.32), 409 (another has its name), 500
-// (it has more than one budget).
+// is gone), 403 (it is not this node's, or its namespace is ending), 409 (another
+// has its name), 500 (it has more than one budget).
 func (c *Client) Evict(ctx context.Context, pod Pod, removal Removal) error {
 	eviction := map[string]any{
 		"apiVersion": "policy/v1", "kind": "Eviction",
