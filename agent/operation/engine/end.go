@@ -71,7 +71,6 @@ func (x *execution) conclude(ctx context.Context, allowed func([]journal.Record)
 	if refused {
 		return false
 	}
-	x.engine.history.save()
 	state := stateOf(record)
 	x.log.Info("operation ended", zap.Stringer("state", state), zap.String("step", record.Step), zap.String("message", record.Message))
 	x.live.update(func(p *agentv1.OperationProgress) {
@@ -81,6 +80,8 @@ func (x *execution) conclude(ctx context.Context, allowed func([]journal.Record)
 			p.Percent = 100
 		}
 	})
+	// Last: nobody waits for it.
+	x.engine.history.save()
 	return true
 }
 

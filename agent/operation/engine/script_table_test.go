@@ -1,12 +1,11 @@
 package engine
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"hybridagent/agent/operation/journal"
-	"path/filepath"
-
 	"hybridagent/agent/operation/optest"
 )
 

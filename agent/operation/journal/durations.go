@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"time"
-
-	"hybridagent/agent/store"
 )
 
 // durationsFile holds what steps took on this host, durationsSchema is the number
@@ -21,7 +19,7 @@ const (
 // Durations returns what steps took on this host before, by name; nil where
 // nothing is known.
 func (s *Store) Durations() (map[string]time.Duration, error) {
-	payload, err := store.ReadOrSetAside(filepath.Join(s.dir, durationsFile), durationsSchema)
+	payload, err := s.disk.ReadOrSetAside(filepath.Join(s.dir, durationsFile), durationsSchema)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -41,5 +39,5 @@ func (s *Store) SetDurations(took map[string]time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode %s: %w", durationsFile, err)
 	}
-	return store.Write(filepath.Join(s.dir, durationsFile), durationsSchema, payload)
+	return s.disk.Write(filepath.Join(s.dir, durationsFile), durationsSchema, payload)
 }

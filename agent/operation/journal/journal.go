@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"sync"
-
-	"hybridagent/agent/store"
 )
 
 // Journal is the journal of one operation. Its methods may be called at once.
@@ -82,7 +79,7 @@ func (j *Journal) appendIf(allowed func([]Record) error, record Record) error {
 	if err != nil {
 		return err
 	}
-	if err := appendDurably(j.store.path(j.id, journalSuffix), line); err != nil {
+	if err := j.store.disk.Append(j.store.path(j.id, journalSuffix), line); err != nil {
 		return fmt.Errorf("cannot journal %s %s of operation %s: %w", record.Kind, record.Step, j.id, err)
 	}
 	j.records = append(j.records, record)
@@ -100,10 +97,10 @@ func (j *Journal) End(allowed func([]Record) error, record Record) error {
 
 // forget removes the signed bytes of an ended operation.
 func (j *Journal) forget() error {
-	if err := os.Remove(j.store.path(j.id, operationSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := j.store.disk.Remove(j.store.path(j.id, operationSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove the bytes of operation %s: %w", j.id, err)
 	}
-	return store.SyncDir(j.store.dir)
+	return j.store.disk.SyncDir(j.store.dir)
 }
 
 // convert writes the journal in today's format, unless its operation has ended:
@@ -121,7 +118,7 @@ func (j *Journal) convert() error {
 		}
 		content = append(content, line...)
 	}
-	if err := store.WriteRaw(j.store.path(j.id, journalSuffix), content, 0o600); err != nil {
+	if err := j.store.disk.WriteRaw(j.store.path(j.id, journalSuffix), content, 0o600); err != nil {
 		return fmt.Errorf("cannot convert the journal of operation %s: %w", j.id, err)
 	}
 	j.old = false

@@ -101,7 +101,7 @@ func (s *Store) prune() error {
 			continue
 		}
 		for _, suffix := range []string{operationSuffix, journalSuffix} {
-			if err := os.Remove(s.path(found[0].id, suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := s.disk.Remove(s.path(found[0].id, suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("cannot remove the journal of operation %s: %w", found[0].id, err)
 			}
 		}

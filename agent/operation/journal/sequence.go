@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"hybridagent/agent/store"
@@ -45,7 +44,7 @@ func (s *Store) Sequence() (Sequence, error) {
 	s.sequence.Lock()
 	defer s.sequence.Unlock()
 	path := filepath.Join(s.dir, sequenceFile)
-	payload, err := store.ReadOrSetAside(path, sequenceSchema)
+	payload, err := s.disk.ReadOrSetAside(path, sequenceSchema)
 	var corrupt *store.CorruptError
 	var other *store.SchemaError
 	if errors.As(err, &other) && other.Have == 1 {
@@ -113,19 +112,21 @@ func (s *Store) SetSequence(last Sequence) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode the sequence: %w", err)
 	}
-	if err := store.Write(filepath.Join(s.dir, sequenceFile), sequenceSchema, payload); err != nil {
+	if err := s.disk.Write(filepath.Join(s.dir, sequenceFile), sequenceSchema, payload); err != nil {
 		return fmt.Errorf("cannot keep the sequence of operation %s: %w", last.ID, err)
 	}
 	return nil
 }
 
 // RemoveEnded removes signed bytes that no journal needs any more: of
-// operations that ended just before a crash.
+// operations that ended just before a crash; and what writes that were cut short
+// left.
 func (s *Store) RemoveEnded() error {
 	paths, err := filepath.Glob(filepath.Join(s.dir, "*"+operationSuffix))
 	if err != nil {
 		return fmt.Errorf("cannot list operations: %w", err)
 	}
+	removed := false
 	for _, path := range paths {
 		base := filepath.Base(path)
 		j, err := s.Peek(base[:len(base)-len(operationSuffix)])
@@ -136,9 +137,16 @@ func (s *Store) RemoveEnded() error {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := os.Remove(path); err != nil {
+		if err := s.disk.Remove(path); err != nil {
 			return fmt.Errorf("cannot remove the bytes of an ended operation: %w", err)
 		}
+		removed = true
 	}
-	return store.SyncDir(s.dir)
+	if err := s.disk.RemoveTemps(s.dir); err != nil {
+		return err
+	}
+	if !removed {
+		return nil
+	}
+	return s.disk.SyncDir(s.dir)
 }

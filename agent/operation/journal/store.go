@@ -29,6 +29,7 @@ const maxJournal = 16 << 20
 // once: the caller holds the lock of the state directory.
 type Store struct {
 	dir  string
+	disk store.Disk
 	seam Seam
 	// damaged is told of files that were set aside.
 	damaged func(error)
@@ -51,15 +52,18 @@ const signedSchema = 1
 type Seam struct{ Before, After func(Record) }
 
 // Open returns the store in this directory, which it makes (0700) if missing.
-func Open(dir string) (*Store, error) {
+func Open(dir string) (*Store, error) { return OpenOn(dir, store.Disk{}) }
+
+// OpenOn is Open for a disk of one's own, as tests have.
+func OpenOn(dir string, disk store.Disk) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the journal's directory: %w", err)
 	}
-	if err := store.SyncDir(filepath.Dir(dir)); err != nil {
+	if err := disk.SyncDir(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
 	nothing := func(Record) {}
-	return &Store{dir: dir, seam: Seam{Before: nothing, After: nothing}, damaged: func(error) {}}, nil
+	return &Store{dir: dir, disk: disk, seam: Seam{Before: nothing, After: nothing}, damaged: func(error) {}}, nil
 }
 
 // OnDamage sets the function that is told of damaged files that were set aside.
@@ -76,7 +80,7 @@ func (s *Store) Create(id string, signed []byte, operation Operation, at time.Ti
 	if err := s.prune(); err != nil {
 		return nil, err
 	}
-	if err := store.Write(s.path(id, operationSuffix), signedSchema, signed); err != nil {
+	if err := s.disk.Write(s.path(id, operationSuffix), signedSchema, signed); err != nil {
 		return nil, fmt.Errorf("cannot keep operation %s: %w", id, err)
 	}
 	j := &Journal{store: s, id: id}
@@ -84,7 +88,7 @@ func (s *Store) Create(id string, signed []byte, operation Operation, at time.Ti
 	if err != nil {
 		return nil, err
 	}
-	if err := store.WriteRaw(s.path(id, journalSuffix), line, 0o600); err != nil {
+	if err := s.disk.WriteRaw(s.path(id, journalSuffix), line, 0o600); err != nil {
 		return nil, fmt.Errorf("cannot begin the journal of operation %s: %w", id, err)
 	}
 	j.records = []Record{record}
@@ -104,7 +108,7 @@ func (s *Store) Load(id string) (*Journal, error) {
 		return j, j.convert()
 	}
 	if whole < size {
-		if err := truncate(s.path(id, journalSuffix), int64(whole)); err != nil {
+		if err := s.disk.Truncate(s.path(id, journalSuffix), int64(whole)); err != nil {
 			return nil, fmt.Errorf("cannot drop the torn end of the journal of operation %s: %w", id, err)
 		}
 	}
@@ -142,7 +146,7 @@ func (s *Store) read(id string) (j *Journal, whole, size int, err error) {
 
 // SetAside moves a damaged journal away, so that its operation may begin anew.
 func (s *Store) SetAside(id string) error {
-	aside, err := store.SetAside(s.path(id, journalSuffix))
+	aside, err := s.disk.SetAside(s.path(id, journalSuffix))
 	if err != nil {
 		return err
 	}
