@@ -119,8 +119,11 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 		ReadNodeState:          state.Read,
 		Abort:                  p.engine.Abort,
 		SubmitLocal:            localSubmitter(hostID, cfg.Paths.OpState, p.engine.SubmitLocal),
-		SetNodeLabels:          nodelabels.New(nodelabels.Options{Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, Open: nodelabels.OpenAPI}).Set,
-		NudgeSSMAgent:          ssmagent.New().Nudge,
+		Forecast: func(ctx context.Context, request *agentv1.ForecastRequest) (*agentv1.Forecast, error) {
+			return lifecycle.Forecast(ctx, options, request)
+		},
+		SetNodeLabels: nodelabels.New(nodelabels.Options{Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, Open: nodelabels.OpenAPI}).Set,
+		NudgeSSMAgent: ssmagent.New().Nudge,
 	})
 	p.listener, p.activated, err = listen(ctx, cfg.Paths.OpSocket, user, passed)
 	return err

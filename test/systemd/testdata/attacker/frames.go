@@ -20,12 +20,17 @@ func frames(socket, dir string) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.frame"))
 	must(err)
 	var real [][]byte
+	current := ""
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		must(err)
 		real = append(real, data)
 		for range 2 {
-			fmt.Println(filepath.Base(file)+":", patiently(socket, data))
+			got := patiently(socket, data)
+			fmt.Println(filepath.Base(file)+":", got)
+			if filepath.Base(file) == "current.frame" {
+				current = got
+			}
 		}
 	}
 	for name, request := range adversarial() {
@@ -38,7 +43,7 @@ func frames(socket, dir string) {
 	for _, header := range [][]byte{{255, 255, 255, 255}, {0, 8, 0, 1}, {128, 0, 0, 0}} {
 		fmt.Println("huge:", patiently(socket, header))
 	}
-	mutated(socket, real)
+	mutated(socket, current, real)
 	descriptors(socket, real[0])
 }
 
@@ -83,7 +88,7 @@ func adversarial() map[string]*agentv1.DoorRequest {
 
 // mutated sends frames with bits changed, parts cut out, and random bytes, as many
 // as the door takes in some seconds.
-func mutated(socket string, real [][]byte) {
+func mutated(socket, current string, real [][]byte) {
 	random := rand.New(rand.NewPCG(1, 2))
 	counts := map[string]int{}
 	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); {
@@ -114,7 +119,9 @@ func mutated(socket string, real [][]byte) {
 	}
 	for what, count := range counts {
 		fmt.Println("changed bytes:", count, what)
-		if strings.HasPrefix(what, "progress") {
+		// What the CA's certificate says of itself is not looked at, only its key: with
+		// that changed, the plane's current operation is still the plane's.
+		if strings.HasPrefix(what, "progress") && !strings.HasPrefix(current, what) {
 			breach("changed bytes were taken: %s", what)
 		}
 	}
