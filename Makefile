@@ -42,6 +42,12 @@ build-lab: build
 test: setup ## Run the unit and network-namespace tests with the race detector
 	$(GO) test -race -timeout 15m ./...
 
+.PHONY: test-crash
+test-crash: ## Kill the process before and after every journal write of every operation; the last line counts them
+	@mkdir -p build && rm -f build/test-crash.txt
+	CRASH_SUMMARY=$(CURDIR)/build/test-crash.txt $(GO) test -tags crash -count=1 -parallel 3 -timeout 15m -run TestCrashEverywhere ./agent/operation/lifecycle
+	@cat build/test-crash.txt
+
 .PHONY: e2e
 e2e: setup build-lab ## Run the demo with its breaks and interruptions, and the network's faults on sites
 	$(GO) test -tags demo -count=1 -parallel 4 -timeout 30m -v ./test/e2e/...

@@ -44,39 +44,48 @@ type host struct {
 	node    nodeapi.Node
 	kube    *kube
 	seam    journal.Seam
+	// abort ends the operation under way.
+	abort func()
 }
 
 func newHost(t *testing.T, command, mode string) *host {
 	t.Helper()
 	root := t.TempDir()
-	state := filepath.Join(root, "state")
-	if err := os.MkdirAll(state, 0o750); err != nil {
-		t.Fatal(err)
-	}
 	script, err := os.ReadFile("testdata/nodeadm.sh")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"state", "etc", "bin"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o750); err != nil {
+			t.Fatal(err)
+		}
 	}
-	program := filepath.Join(root, "nodeadm")
-	if err := os.WriteFile(program, script, 0o755); err != nil {
-		t.Fatal(err)
+	// No test reaches a containerd of this machine.
+	for name, content := range map[string]string{"nodeadm": string(script), "bin/ctr": "#!/bin/sh\nexit 1\n"} {
+		write(t, filepath.Join(root, name), []byte(content))
+		chmod(t, filepath.Join(root, name), 0o755)
 	}
+	h := openHost(t, root)
+	installCertificate(t, h.options.Keys)
 	direct, err := runner.NewDirect(zap.NewNop(), filepath.Join(root, "runs"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.options.Runner = direct
+	h.options.Environment["FAKE_COMMAND"], h.options.Environment["FAKE_MODE"] = command, mode
+	return h
+}
+
+// openHost is a host whose disk another process has left.
+func openHost(t *testing.T, root string) *host {
+	t.Helper()
 	h := &host{t: t, root: root, node: nodeapi.Node{
 		Name: optest.HostID, Ready: true, KubeletVersion: "v1.31.5-eks-abc", InternalIP: "127.0.0.1",
 	}, seam: journal.Seam{Before: func(journal.Record) {}, After: func(journal.Record) {}}}
-	keys := nodekey.New(root, optest.HostID, time.Now)
-	installCertificate(t, keys)
 	h.options = Options{
-		Dir: state, Root: root, HostID: optest.HostID, NodeadmPath: program,
-		Environment: map[string]string{"FAKE_ROOT": root, "FAKE_COMMAND": command, "FAKE_MODE": mode},
-		Runner:      direct, Keys: keys,
+		Dir: filepath.Join(root, "state"), Root: root, HostID: optest.HostID, NodeadmPath: filepath.Join(root, "nodeadm"),
+		Environment: map[string]string{"FAKE_ROOT": root, "PATH": filepath.Join(root, "bin") + ":/usr/bin:/bin"},
+		Runner:      processes{}, Keys: nodekey.New(root, optest.HostID, time.Now),
 		Addresses:    func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil },
 		Node:         func(context.Context, string, string) (nodeapi.Node, error) { return h.node, nil },
 		Now:          time.Now,

@@ -158,11 +158,9 @@ func TestLeaveOfNoNode(t *testing.T) {
 func TestLeaveEndsContainers(t *testing.T) {
 	t.Parallel()
 	h := newNode(t, "", "")
-	h.put("bin/ctr")
 	ctr := filepath.Join(h.root, "bin/ctr")
 	write(t, ctr, []byte("#!/bin/sh\necho \"$*\" >> "+h.root+"/ctr.calls\ncase \"$3 $4\" in\n'tasks ls') [ -e "+h.root+"/ended ] || echo pod-1 ;;\n'containers ls') echo pod-1 ;;\n'tasks rm') : > "+h.root+"/ended ;;\nesac\n"))
 	chmod(t, ctr, 0o755)
-	h.options.Environment["PATH"] = filepath.Dir(ctr) + ":/usr/bin:/bin"
 	wantState(t, h.provision(order(2, leaveKind, nil)), succeeded)
 	calls := string(read(t, filepath.Join(h.root, "ctr.calls")))
 	for _, want := range []string{"-n k8s.io tasks kill -s SIGKILL -a pod-1", "-n k8s.io tasks rm -f pod-1", "-n k8s.io containers rm pod-1"} {

@@ -13,6 +13,7 @@ import (
 
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/optest"
+	"hybridagent/nodeadm"
 	"hybridagent/nodeadm/nodeapi"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -193,21 +194,46 @@ func withSSM(spec *agentv1.NodeSpec) {
 // cordoned it.
 func (h *host) wantNode(version, cordonedBy string) {
 	h.t.Helper()
+	for _, fault := range h.faults(version, cordonedBy) {
+		h.t.Error(fault)
+	}
+}
+
+// faults lists in what a host is not a node of this version.
+func (h *host) faults(version, cordonedBy string) []string {
+	var faults []string
 	node, err := h.kube.Node(h.t.Context(), optest.HostID)
 	if err != nil || !node.Ready || !sameVersion(version, node.KubeletVersion) {
-		h.t.Errorf("node = %+v, %v; want Ready on %s", node, err, version)
+		faults = append(faults, fmt.Sprintf("node = %+v, %v; want Ready on %s", node, err, version))
 	}
 	state, found, err := applied.ReadState(h.options.Dir)
 	if err != nil || !found || state.KubernetesVersion != version || state.Node.GetKubernetesVersion() != version {
-		h.t.Errorf("recorded = %+v, %v, %v; want %s", state, found, err, version)
+		faults = append(faults, fmt.Sprintf("recorded = %+v, %v, %v; want %s", state, found, err, version))
 	}
 	if by := h.kube.cordoned(); by != cordonedBy {
-		h.t.Errorf("cordoned by %q, want %q", by, cordonedBy)
+		faults = append(faults, fmt.Sprintf("cordoned by %q, want %q", by, cordonedBy))
+	}
+	if _, err := nodeadm.ReadTracker(h.root); err != nil {
+		faults = append(faults, err.Error())
 	}
 	for _, name := range []string{"nodeconfig.yaml", heldFile} {
 		if _, err := os.Stat(filepath.Join(h.options.Dir, name)); !errors.Is(err, os.ErrNotExist) {
-			h.t.Errorf("%s is left: %v", name, err)
+			faults = append(faults, fmt.Sprintf("%s is left: %v", name, err))
 		}
+	}
+	return faults
+}
+
+// onUpgraded calls back when the API first tells of the version 1.32.3.
+func (h *host) onUpgraded(do func()) {
+	called := false
+	h.options.Node = func(ctx context.Context, _, name string) (nodeapi.Node, error) {
+		node, err := h.kube.Node(ctx, name)
+		if !called && sameVersion("1.32.3", node.KubeletVersion) {
+			called = true
+			do()
+		}
+		return node, err
 	}
 }
 

@@ -84,6 +84,10 @@ func (p *job) repair() bool {
 	return p.op.GetKind() == agentv1.OperationKind_OPERATION_KIND_REPAVE && p.op.GetNode() == nil
 }
 
+// recorded says whether this operation has reached its end already: what is done
+// again after a crash has nothing to do any more.
+func (p *job) recorded() bool { return p.known && p.former.OperationID == p.op.GetId() }
+
 // decide finds the path, or takes the one that was found before.
 func (p *job) decide(ctx context.Context, kept []byte) error {
 	if len(kept) > 0 {

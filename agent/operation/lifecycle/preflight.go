@@ -17,6 +17,9 @@ import (
 // preflight refuses before anything is changed what cannot end well, and waits
 // for what comes by itself.
 func (p *job) preflight(ctx context.Context, run engine.Run) error {
+	if p.recorded() {
+		return nil
+	}
 	checks := []func() error{p.checkNotProvisioned, p.checkLeftovers, p.checkNodeadm, p.checkSpec, p.checkRemoteNodeCIDRs, p.checkCredentials, p.checkAddress}
 	return p.lookFor(ctx, run, checks)
 }

@@ -14,7 +14,7 @@ import (
 // then nodeadm's connections would hang on the way they first took. Without a
 // VPN server the network routes the VPC, and there is nothing to wait for.
 func (p *job) route(ctx context.Context, run engine.Run) error {
-	if len(p.spec.GetVpnServers()) == 0 {
+	if len(p.spec.GetVpnServers()) == 0 || p.recorded() {
 		return nil
 	}
 	return wait(ctx, run, func() error {

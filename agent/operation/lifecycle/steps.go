@@ -102,7 +102,14 @@ func (p *job) removeBrokenTracker() error {
 	return nil
 }
 
-func (p *job) render(context.Context, engine.Run) error { return p.renderFor(p.spec, p.nodeIP) }
+// render writes the NodeConfig; not again after a crash behind the last step, which
+// has removed it for good.
+func (p *job) render(context.Context, engine.Run) error {
+	if p.recorded() {
+		return nil
+	}
+	return p.renderFor(p.spec, p.nodeIP)
+}
 
 // renderFor writes the NodeConfig of a node part.
 func (p *job) renderFor(spec *agentv1.NodeSpec, nodeIP string) error {

@@ -109,7 +109,7 @@ init)
 	grep -v -w swap "$FAKE_ROOT/etc/fstab" > "$FAKE_ROOT/fstab.new" || true
 	cat "$FAKE_ROOT/fstab.new" > "$FAKE_ROOT/etc/fstab"
 	configure "$(value -c "$@")"
-	ln -sf "$FAKE_ROOT/etc/systemd/system/kubelet.service" "$FAKE_ROOT/etc/systemd/system/multi-user.target.wants/kubelet.service"
+	ln -sf /etc/systemd/system/kubelet.service "$FAKE_ROOT/etc/systemd/system/multi-user.target.wants/kubelet.service"
 	start ;;
 upgrade)
 	known
