@@ -98,6 +98,7 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 		Runner: run, Keys: keys, Addresses: addresses, Node: nodeapi.Read, Cluster: openCluster, Units: unitsOf(run.Name()), Now: time.Now,
 		Log: p.log.Named("lifecycle"), Line: lineLogger(p.log),
 	}
+	options.Expected = func(step engine.Step) time.Duration { return p.engine.Expected(step) }
 	p.engine = engine.New(p.log.Named("engine"), journals, engine.Options{
 		Plan:  planner(options),
 		Stop:  run.Stop,

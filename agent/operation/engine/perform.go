@@ -76,7 +76,11 @@ func (x *execution) perform(ctx context.Context, before func(*execution) error) 
 func (x *execution) prepare(ctx context.Context, before func(*execution) error) error {
 	if before != nil {
 		if err := before(x); err != nil {
-			return errors.Join(err, x.makePlan(ctx, []byte{}))
+			if !x.begunAnything() {
+				return err
+			}
+			kept, _ := x.journal.Kept()
+			return errors.Join(err, x.makePlan(ctx, kept))
 		}
 	}
 	kept, planned := x.journal.Kept()

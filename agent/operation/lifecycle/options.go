@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/operation/nodekey"
 	"hybridagent/agent/operation/runner"
 	"hybridagent/nodeadm/nodeapi"
@@ -83,6 +84,9 @@ type Options struct {
 	// InstallDeadline, InitDeadline, UpgradeDeadline, ReadyDeadline and
 	// RollbackDeadline replace the defaults, for tests.
 	InstallDeadline, InitDeadline, UpgradeDeadline, ReadyDeadline, RollbackDeadline time.Duration
+	// Expected is how long a step takes on this host, from what it took before; nil:
+	// what the step expects itself.
+	Expected func(engine.Step) time.Duration
 	// Log is the component's logger.
 	Log *zap.Logger
 	// Line is called with each redacted line of nodeadm's output, for the

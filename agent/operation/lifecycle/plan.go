@@ -129,16 +129,28 @@ func (p *job) plan() (engine.Plan, error) {
 }
 
 // steps are the operation's, in their order; their share of the progress follows
-// from how long they are expected to take.
+// from how long they are expected to take on this host.
 func (p *job) steps() ([]engine.Step, error) {
+	steps, err := p.stepsOfKind()
+	for i := range steps {
+		if p.Expected != nil {
+			steps[i].Expected = p.Expected(steps[i])
+		}
+	}
+	if p.op.GetKind() == agentv1.OperationKind_OPERATION_KIND_PROVISION {
+		return steps, err
+	}
+	return weighed(steps), err
+}
+
+func (p *job) stepsOfKind() ([]engine.Step, error) {
 	switch p.op.GetKind() {
 	case agentv1.OperationKind_OPERATION_KIND_PROVISION:
 		return p.provisionSteps(), nil
 	case agentv1.OperationKind_OPERATION_KIND_REPAVE, agentv1.OperationKind_OPERATION_KIND_RECONFIGURE:
-		steps, err := p.repaveSteps()
-		return weighed(steps), err
+		return p.repaveSteps()
 	case agentv1.OperationKind_OPERATION_KIND_LEAVE:
-		return weighed(p.leaveSteps()), nil
+		return p.leaveSteps(), nil
 	default:
 		return nil, fmt.Errorf("cannot run operations of kind %s: this version does not know them; upgrade the agent", p.op.GetKind())
 	}
