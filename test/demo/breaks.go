@@ -17,8 +17,10 @@ const (
 	breakCache     sabotage = "cache"
 	breakRoute     sabotage = "route"
 	breakClock     sabotage = "clock"
+	breakDrain     sabotage = "drain"
+	breakUncordon  sabotage = "uncordon"
 
-	breakNames = "repair|node-ip|signature|cache|route|clock"
+	breakNames = "repair|node-ip|signature|cache|route|clock|drain|uncordon"
 )
 
 func (s sabotage) String() string {
@@ -35,6 +37,10 @@ func (s sabotage) String() string {
 		return "the NodePool names a VPN server that is not on the hosts' network"
 	case breakClock:
 		return "the time server does not run"
+	case breakDrain:
+		return "a PodDisruptionBudget lets no pod be evicted"
+	case breakUncordon:
+		return "somebody takes over the cordon of a node that is being repaved"
 	}
 	return "nothing"
 }

@@ -134,16 +134,21 @@ func (d *demo) checkInventory(ctx context.Context) (string, error) {
 	return strings.Join(evidence, "; "), err
 }
 
+// members are the pool's hosts, with that VPN server.
+func (d *demo) members(vpn string) []actors.PoolMember {
+	return []actors.PoolMember{
+		{HostID: d.ids["edge-1"], HostName: "till-1", NIC: "auto", VPNServer: vpn},
+		{HostID: d.ids["edge-2"], HostName: "till-2", NIC: "lan0", VPNServer: vpn},
+	}
+}
+
 // checkNIC has the operator put both hosts into the pool, one with NIC auto and one by name, and waits for their choice.
 func (d *demo) checkNIC(ctx context.Context) (string, error) {
 	vpn := lab.VPNServer
 	if d.sabotage == breakRoute {
 		vpn = "10.200.99.9"
 	}
-	yaml, err := actors.PoolYAML(architecture(), []actors.PoolMember{
-		{HostID: d.ids["edge-1"], HostName: "till-1", NIC: "auto", VPNServer: vpn},
-		{HostID: d.ids["edge-2"], HostName: "till-2", NIC: "lan0", VPNServer: vpn},
-	})
+	yaml, err := actors.PoolYAML(architecture(), d.members(vpn))
 	if err != nil {
 		return "", err
 	}

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +20,8 @@ type AWS struct {
 	Manifest []byte
 
 	client *http.Client
+	host   *lab.Host
+	pki    string // folder of the cluster's CA
 }
 
 // StartAWS prepares the artifacts that nodeadm downloads and starts the stand-in in the VPC.
@@ -28,17 +29,17 @@ func StartAWS(ctx context.Context, site *lab.Site, bin Binaries) (*AWS, error) {
 	host := site.Host("vpc")
 	out := filepath.Join(host.Folder, "aws")
 	_, err := host.Exec(ctx, bin.AWS, "prepare", "-out", out, "-binary", bin.Nodeadm, "-base-url", "http://"+lab.AWSServices+"/artifacts",
-		"-versions", "1.30.4,"+KubernetesVersion, "-region", Region)
+		"-versions", OlderKubernetes+","+KubernetesVersion, "-region", Region)
 	if err != nil {
 		return nil, err
 	}
-	a := &AWS{client: clientIn(host)}
+	a := &AWS{client: clientIn(host), host: host, pki: filepath.Join(host.Folder, "pki")}
 	if a.Manifest, err = os.ReadFile(filepath.Join(out, "manifest.yaml")); err != nil {
 		return nil, fmt.Errorf("cannot read the prepared manifest: %w", err)
 	}
 	cmd := host.Command(context.Background(), bin.AWS, "serve",
 		"-kube-listen", lab.EKSEndpoint+":443", "-aws-listen", lab.AWSServices+":80", "-endpoint", "https://"+lab.EKSEndpoint,
-		"-artifacts", filepath.Join(out, "artifacts"), "-pki", filepath.Join(host.Folder, "pki"),
+		"-artifacts", filepath.Join(out, "artifacts"), "-pki", a.pki,
 		"-remote-node-networks", "10.200.0.0/16", "-remote-pod-networks", "192.168.128.0/17", "-service-cidr", "172.20.0.0/16",
 		"-cluster", ClusterName, "-region", Region, "-cluster-version", "1.31", "-grace", "5s")
 	if a.Process, err = host.Start("fakeaws", cmd); err != nil {
@@ -79,6 +80,7 @@ type Node struct {
 	Heartbeats     int    `json:"heartbeats"`
 	GoodHeartbeats int    `json:"goodHeartbeats"`
 	KubeletVersion string `json:"kubeletVersion"`
+	Unschedulable  bool   `json:"unschedulable"`
 }
 
 // Peer is the address that the node's last heartbeat came from, without a port.
@@ -92,18 +94,9 @@ func (n Node) Peer() string {
 
 // Nodes lists the nodes by name.
 func (a *AWS) Nodes(ctx context.Context) (map[string]Node, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.AWSServices+"/lab/nodes", nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := a.client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("cannot ask the AWS stand-in for its nodes: %w", err)
-	}
-	defer response.Body.Close()
 	var list []Node
-	if err := json.NewDecoder(response.Body).Decode(&list); err != nil {
-		return nil, fmt.Errorf("cannot read the AWS stand-in's nodes: %w", err)
+	if err := a.ask(ctx, http.MethodGet, "/lab/nodes", nil, &list); err != nil {
+		return nil, err
 	}
 	nodes := make(map[string]Node)
 	for _, node := range list {

@@ -102,6 +102,10 @@ type Pool struct {
 		Ready     int      `json:"ready"`
 		Connected int      `json:"connected"`
 		Problems  []string `json:"problems"`
+		Rollout   struct {
+			State   string `json:"state"`
+			Message string `json:"message"`
+		} `json:"rollout"`
 	} `json:"status"`
 }
 

@@ -20,8 +20,10 @@ const (
 	ClusterName       = "lab"
 	Region            = "us-west-2"
 	KubernetesVersion = "1.31.5"
-	ProfileName       = "shop"
-	PoolName          = "shop-1"
+	// OlderKubernetes is the other version whose artifacts are there, one minor lower.
+	OlderKubernetes = "1.30.4"
+	ProfileName     = "shop"
+	PoolName        = "shop-1"
 )
 
 // PoolMember is one host of the node pool.
@@ -62,13 +64,29 @@ spec:
   network: {customCni: dummy}
 `
 
+const profileTemplate = `apiVersion: hybrid.plane/v1
+kind: HybridProfile
+metadata: {name: shop}
+spec:
+  version: {{.Version}}
+  os:
+    mode: agent
+    drain: {timeout: {{.DrainSeconds}}}
+  kubernetes:
+    version: {{.Kubernetes}}
+    kubeletConfig: {maxPods: {{.MaxPods}}}
+    containerdSource: none
+    privateMode: true
+  network: {customCni: dummy}
+`
+
 const poolTemplate = `apiVersion: hybrid.plane/v1
 kind: NodePool
 metadata: {name: shop-1}
 spec:
   cluster: lab
   profile: shop
-  profileVersion: 1.0.0
+  profileVersion: {{.ProfileVersion}}
   architecture: {{.Architecture}}
   labels: {site: shop-1}
   taints: [{key: site, value: shop-1, effect: NoSchedule}]
@@ -93,12 +111,31 @@ func ClusterYAML() (string, error) {
 	return render(clusterTemplate, struct{ Certificate, Key string }{certificate, key})
 }
 
-// PoolYAML is the NodePool with these hosts; architecture is AMD64 or ARM64.
+// FirstProfileVersion is the version of the profile that ClusterYAML brings.
+const FirstProfileVersion = "1.0.0"
+
+// Profile is another version of the profile.
+type Profile struct {
+	// Version of the profile, Kubernetes of its Kubernetes layer.
+	Version, Kubernetes string
+	// MaxPods is kubelet's; DrainSeconds the drain's timeout.
+	MaxPods, DrainSeconds int
+}
+
+// ProfileYAML is that version of the HybridProfile.
+func ProfileYAML(profile Profile) (string, error) { return render(profileTemplate, profile) }
+
+// PoolYAML is the NodePool with these hosts and the first version of the profile; architecture is AMD64 or ARM64.
 func PoolYAML(architecture string, hosts []PoolMember) (string, error) {
+	return PoolYAMLOf(architecture, FirstProfileVersion, hosts)
+}
+
+// PoolYAMLOf is PoolYAML with that version of the profile.
+func PoolYAMLOf(architecture, profileVersion string, hosts []PoolMember) (string, error) {
 	return render(poolTemplate, struct {
-		Architecture string
-		Hosts        []PoolMember
-	}{architecture, hosts})
+		Architecture, ProfileVersion string
+		Hosts                        []PoolMember
+	}{architecture, profileVersion, hosts})
 }
 
 func render(text string, data any) (string, error) {
