@@ -30,8 +30,8 @@ func (d *demo) applyPool(ctx context.Context, name string, members []actors.Pool
 func (d *demo) checkRepave(ctx context.Context) (string, error) {
 	first, second := d.ids["edge-1"], d.ids["edge-2"]
 	err := d.aws.SetPods(ctx,
-		actors.Pod{Namespace: "till", Name: "till-a", Node: first, Replacement: second},
-		actors.Pod{Namespace: "till", Name: "till-b", Node: second, Replacement: first})
+		actors.Pod{Namespace: "till", Name: "till-a", Node: first, Replacement: "*"},
+		actors.Pod{Namespace: "till", Name: "till-b", Node: second, Replacement: "*"})
 	if err != nil {
 		return "", err
 	}
@@ -146,5 +146,5 @@ func (d *demo) checkLeave(ctx context.Context) (string, error) {
 	if other := nodes[d.ids["edge-1"]]; !other.Ready || other.Unschedulable {
 		return "", fmt.Errorf("edge-1's node is Ready %v, cordoned %v", other.Ready, other.Unschedulable)
 	}
-	return fmt.Sprintf("edge-2 drained, uninstalled and without our routes in %.0f s; edge-1 stays Ready", time.Since(began).Seconds()), nil
+	return fmt.Sprintf("edge-2 drained, uninstalled and without our routes in %.1f s; edge-1 stays Ready", time.Since(began).Seconds()), nil
 }

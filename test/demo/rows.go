@@ -22,7 +22,7 @@ func (d *demo) rows() []*row {
 		{id: "repair", limit: short, check: d.checkRepair, needs: []string{"route"}},
 		{id: "cache", limit: 15 * time.Second, check: d.checkCache, needs: []string{"repair", "pool-running"}},
 		{id: "reconnect", limit: 2 * long, check: d.checkReconnect, needs: []string{"cache"}},
-		{id: "repave", limit: 3 * time.Minute, check: d.checkRepave, needs: []string{"reconnect"}},
+		{id: "repave", limit: 90 * time.Second, check: d.checkRepave, needs: []string{"reconnect"}},
 		{id: "leave", limit: time.Minute, check: d.checkLeave, needs: []string{"repave"}},
 	}
 	for _, r := range rows {

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +17,8 @@ const (
 	// GoneAfter is how many milliseconds an evicted or deleted pod stays, terminating; absent or 0: gone at once, negative: it
 	// stays until it is deleted with a grace period of 0.
 	GoneAfter = "lab.hybrid/gone-after-ms"
-	// Replacement makes a controller's new pod appear once this one is gone: on the node named, or without one (Pending) where
-	// that is empty.
+	// Replacement makes a controller's new pod appear once this one is gone: on the node named, on the first other node by name
+	// that takes pods where that is AnyNode, or without one (Pending) where it is empty or there is none.
 	Replacement = "lab.hybrid/replacement"
 )
 
@@ -201,12 +203,28 @@ func (s *Server) vanish(pod object) {
 		delete(meta, name)
 	}
 	meta["name"] = fmt.Sprintf("%v-r%d", meta["name"], s.version)
+	if node == AnyNode {
+		node = s.schedule(field(kept, "spec.nodeName"))
+	}
 	child(next, "spec")["nodeName"] = node
 	child(next, "status")["phase"] = "Running"
 	if node == "" {
 		child(next, "status")["phase"] = "Pending"
 	}
 	s.putLocked("pods", podKey(next), next)
+}
+
+// AnyNode as a Replacement leaves the choice of the node to the stand-in.
+const AnyNode = "*"
+
+// schedule is the first node by name that is not the former one and takes pods; empty: none. s.mu is held.
+func (s *Server) schedule(former any) string {
+	for _, name := range slices.Sorted(maps.Keys(s.objects["nodes"])) {
+		if name != former && field(s.objects["nodes"][name], "spec.unschedulable") != true {
+			return name
+		}
+	}
+	return ""
 }
 
 func podKey(pod object) string {

@@ -64,6 +64,27 @@ func TestFinishedPodsAskNoBudget(t *testing.T) {
 	a.wantCode(201, "POST", web0+"/eviction", asJSON, `{}`)
 }
 
+func TestAReplacementGoesWhereItMay(t *testing.T) {
+	t.Parallel()
+	a := cluster(t, "1.31", `"lab.hybrid/replacement":"*"`, "")
+	a.s.PutNode("m", false)
+	a.s.PutNode("n", true)
+	want := func(node string, pods int) {
+		t.Helper()
+		list := a.wantCode(200, "GET", "/api/v1/pods?fieldSelector=spec.nodeName="+node, "", "")["items"]
+		if items, _ := list.([]any); len(items) != pods {
+			t.Errorf("%d pods on node %q, want %d", len(items), node, pods)
+		}
+	}
+	a.wantCode(201, "POST", web0+"/eviction", asJSON, `{}`)
+	want("n", 0)
+	want("m", 2)
+	a.s.PutNode("m", true)
+	a.wantCode(201, "POST", "/api/v1/namespaces/shop/pods/web-1/eviction", asJSON, `{}`)
+	want("m", 1)
+	want("", 1)
+}
+
 func TestEvictionHonoursTheUID(t *testing.T) {
 	t.Parallel()
 	a := cluster(t, "1.31", "", "").as("n")

@@ -60,7 +60,7 @@ func call(ctx context.Context, client *http.Client, method, url string, header h
 type Pod struct {
 	// Namespace and Name of the pod, and the Node it runs on.
 	Namespace, Name, Node string
-	// Replacement is the node on which its controller makes the next one; empty: none does.
+	// Replacement is the node on which its controller makes the next one, or "*" for any that takes pods; empty: none does.
 	Replacement string
 }
 
