@@ -88,14 +88,15 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 		return err
 	}
 	keys := nodekey.New(cfg.Paths.Root, hostID, time.Now)
+	appliance := p.appliance(cfg, run.Name())
 	state := nodestate.New(nodestate.Options{
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, Runner: run.Name(), Keys: keys,
-		Log: p.log.Named("nodestate"), Now: time.Now, Open: nodestate.OpenAPI,
+		Log: p.log.Named("nodestate"), Now: time.Now, Open: nodestate.OpenAPI, BootedImage: bootedImage(cfg, appliance),
 	})
 	options := lifecycle.Options{
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, HostID: hostID,
 		NodeadmPath: cfg.Nodeadm.Path, Manifest: cfg.Nodeadm.Manifest, Environment: cfg.Nodeadm.Environment,
-		Runner: run, Keys: keys, Addresses: addresses, Node: nodeapi.Read, Cluster: openCluster, Units: unitsOf(run.Name()), Now: time.Now,
+		Runner: run, Keys: keys, Addresses: addresses, Node: nodeapi.Read, Cluster: openCluster, Units: unitsOf(run.Name()), Appliance: appliance, Now: time.Now,
 		Log: p.log.Named("lifecycle"), Line: lineLogger(p.log),
 	}
 	options.Expected = func(step engine.Step) time.Duration { return p.engine.Expected(step) }

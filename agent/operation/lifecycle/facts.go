@@ -21,7 +21,7 @@ func (p *job) facts(ctx context.Context) (change.Facts, error) {
 	if err != nil {
 		return change.Facts{}, err
 	}
-	facts := change.Facts{Host: host, KubeletUnit: p.kubeletState(ctx)}
+	facts := change.Facts{Host: host, KubeletUnit: p.kubeletState(ctx), BootedOSImage: p.bootedImage(ctx)}
 	if p.Cluster == nil || !host.Kubeconfig {
 		return facts, nil
 	}

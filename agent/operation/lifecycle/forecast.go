@@ -57,7 +57,7 @@ func (p *job) forecast(steps []engine.Step) *agentv1.Forecast {
 	var whole, down time.Duration
 	away := false
 	for _, step := range steps {
-		away = away || step.Name == "drain" || step.Name == "nodeadm-uninstall" || step.Name == "nodeadm-init" && p.decided.Path == change.Install
+		away = away || step.Name == "drain" || step.Name == "reboot" || step.Name == "nodeadm-uninstall" || step.Name == "nodeadm-init" && p.decided.Path == change.Install
 		whole += step.Expected
 		if away && p.decided.Drain {
 			down += step.Expected
@@ -73,8 +73,10 @@ func (p *job) forecast(steps []engine.Step) *agentv1.Forecast {
 // estimate fills in what would be fetched.
 func (p *job) estimate(ctx context.Context, forecast *agentv1.Forecast) {
 	specs := p.staged()
+	// The registry tells the size of an image, and the host does not ask it.
+	forecast.UnknownFetch = p.decided.Path == change.OSImage
 	if p.Artifacts == nil {
-		forecast.UnknownFetch = len(specs) > 0
+		forecast.UnknownFetch = forecast.UnknownFetch || len(specs) > 0
 		return
 	}
 	for _, spec := range specs {

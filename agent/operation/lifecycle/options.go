@@ -62,6 +62,8 @@ type Options struct {
 	// Cluster opens the Kubernetes API as the node itself, with its kubeconfig; nil:
 	// this host only provisions.
 	Cluster func(kubeconfig string) (Cluster, error)
+	// Appliance manages the operating system's image; nil: the host's own OS stays.
+	Appliance *Appliance
 	// Artifacts holds what nodeadm fetches; nil: nodeadm fetches itself.
 	Artifacts Artifacts
 	// Units sees and stops systemd's units; nil: there is no systemd.

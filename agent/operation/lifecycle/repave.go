@@ -21,11 +21,20 @@ func (p *job) repaveSteps() ([]engine.Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	var imageBefore []engine.Step
+	if p.decided.Path == change.OSImage {
+		var boot []engine.Step
+		if imageBefore, boot, err = p.imageSteps(); err != nil {
+			return nil, err
+		}
+		work = append(boot, work...)
+	}
 	steps := []engine.Step{
 		{Name: "preflight", What: "check the host, the node and what it is to become", Do: p.preflightNode},
 		{Name: "vpc-route", What: "wait for the node IP and the route to the VPC", Always: true, Do: p.awaitNetwork},
 	}
-	if p.decided.Path != change.Init {
+	steps = append(steps, imageBefore...)
+	if p.decided.Path != change.Init && p.decided.Path != change.OSImage {
 		steps = append(steps, engine.Step{Name: "stage", What: "fetch and verify what nodeadm needs, for the way there and back", Expected: time.Minute, Attempts: nodeadmAttempts, Do: p.stage})
 	}
 	steps = append(steps,
@@ -53,7 +62,7 @@ func (p *job) workSteps() ([]engine.Step, error) {
 	install := engine.Step{Name: "nodeadm-install", What: "install kubelet and its tools", Expected: time.Minute, Deadline: p.InstallDeadline, Attempts: nodeadmAttempts, Check: p.installed, Do: p.install}
 	init := engine.Step{Name: "nodeadm-init", What: "configure and start kubelet and containerd", Expected: 10 * time.Second, Deadline: p.InitDeadline, Attempts: nodeadmAttempts, Do: p.init}
 	switch p.decided.Path {
-	case change.Init:
+	case change.Init, change.OSImage:
 		return []engine.Step{dropIn, init}, nil
 	case change.Upgrade:
 		return []engine.Step{dropIn,

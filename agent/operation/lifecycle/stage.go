@@ -39,7 +39,7 @@ func (p *job) stage(ctx context.Context, run engine.Run) error {
 // staged are the node parts whose artifacts are needed: the wanted one, and the
 // former one where it is another.
 func (p *job) staged() []*agentv1.NodeSpec {
-	if p.decided.Path == change.None || p.decided.Path == change.Init || p.spec == nil {
+	if p.decided.Path == change.None || p.decided.Path == change.Init || p.decided.Path == change.OSImage || p.spec == nil {
 		return nil
 	}
 	specs := []*agentv1.NodeSpec{p.spec}

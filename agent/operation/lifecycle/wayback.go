@@ -18,6 +18,9 @@ func (p *job) wayBack(ctx context.Context, run engine.Run) error {
 	if err != nil {
 		return err
 	}
+	if p.rebooted() {
+		return p.rejoin(ctx, run)
+	}
 	if same {
 		return p.release()
 	}

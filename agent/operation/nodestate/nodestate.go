@@ -54,6 +54,9 @@ type Options struct {
 	Now func() time.Time
 	// Open opens the Kubernetes API with a kubeconfig; OpenAPI but in tests.
 	Open func(kubeconfig string) (API, error)
+	// BootedImage names the operating system's image that is booted, without running
+	// a program; nil: this is no appliance.
+	BootedImage func(ctx context.Context) string
 }
 
 // API is what a reading asks the Kubernetes API for: nodeapi.Client.
@@ -115,6 +118,9 @@ func (r *Reader) Read(ctx context.Context) (*agentv1.NodeState, error) {
 	}
 	answer := proto.CloneOf(r.last)
 	r.local(answer, state)
+	if r.opt.BootedImage != nil {
+		answer.BootedOsImage = r.opt.BootedImage(ctx)
+	}
 	return answer, nil
 }
 

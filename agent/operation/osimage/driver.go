@@ -79,19 +79,23 @@ var ErrNoDriver = errors.New("this host runs no image of kairos or bootc: neithe
 // Detect finds the driver of a host from its root ("/" but in tests); dir is root's
 // state directory. ErrNoDriver where there is none.
 func Detect(root, dir string) (Driver, error) {
+	if agent := program(root, "kairos-agent"); agent != "" {
+		return detectKairos(root, dir, agent)
+	}
+	if bootc := program(root, "bootc"); bootc != "" {
+		return &Bootc{root: root, program: bootc, ostree: program(root, "ostree")}, nil
+	}
+	return nil, ErrNoDriver
+}
+
+func detectKairos(root, dir, agent string) (Driver, error) {
 	cmdline, err := os.ReadFile(filepath.Join(root, "proc/cmdline"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot tell what this host has booted: %w", err)
 	}
-	kairos, bootc := program(root, "kairos-agent"), program(root, "bootc")
-	switch {
-	case kairos != "" && strings.Contains(string(cmdline), "rd.immucore.uki"):
+	if strings.Contains(string(cmdline), "rd.immucore.uki") {
 		return nil, errors.New("cannot manage the image of this host: it was booted as a unified kernel image (Kairos Trusted Boot), " +
 			"which this version does not know; upgrade it with kairos-agent by hand")
-	case kairos != "":
-		return &Kairos{root: root, dir: dir, agent: kairos}, nil
-	case bootc != "":
-		return &Bootc{root: root, program: bootc, ostree: program(root, "ostree")}, nil
 	}
-	return nil, ErrNoDriver
+	return &Kairos{root: root, dir: dir, agent: agent}, nil
 }

@@ -104,7 +104,7 @@ func gaveUp(status Status, kept change, wanted Ref) string {
 
 // verify accepts the wanted image only.
 func (j *job) verify(ctx context.Context, run engine.Run) error {
-	status, kept, _, err := j.look(ctx, run)
+	status, kept, boot, err := j.look(ctx, run)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (j *job) verify(ctx context.Context, run engine.Run) error {
 	}
 	booted := status.Booted
 	booted.Name, booted.Digest = j.Image.URI, j.Image.Digest
-	return changeRecord(j.Dir, func(kept *record) { kept.Booted = booted })
+	return changeRecord(j.Dir, func(kept *record) { kept.Booted, kept.BootedIn = booted, boot })
 }
 
 // revert boots the former image again, where the wanted one came up but the node

@@ -25,8 +25,9 @@ type record struct {
 	Staging staging `json:"staging"`
 	// Change is the change of the image that was begun last.
 	Change change `json:"change"`
-	// Booted is what was verified last.
-	Booted Image `json:"booted"`
+	// Booted is what was verified last, and BootedIn the boot in which.
+	Booted   Image  `json:"booted"`
+	BootedIn string `json:"bootedIn"`
 }
 
 // staging is noted before a tool runs, and made whole after it.
@@ -110,4 +111,29 @@ func Running(ctx context.Context, driver Driver, tools Tools, dir string) (Image
 		return kept.Booted, nil
 	}
 	return status.Booted, nil
+}
+
+// Asked reports whether an operation has asked for a reboot into another image.
+func Asked(dir, operationID string) bool {
+	kept, err := readRecord(dir)
+	return err == nil && kept.Change.Operation == operationID && kept.Change.Boot != ""
+}
+
+// Known is Running without a program being run, which could end one that an
+// operation has started: what files tell (kairos), or what was verified in this
+// boot (bootc). Empty: nothing tells.
+func Known(ctx context.Context, driver Driver, root, dir string) string {
+	if kairos, ok := driver.(*Kairos); ok {
+		image, err := Running(ctx, kairos, Tools{}, dir)
+		if err != nil {
+			return ""
+		}
+		return image.Name
+	}
+	kept, err := readRecord(dir)
+	boot, bootErr := BootID(root)
+	if err != nil || bootErr != nil || kept.BootedIn != boot {
+		return ""
+	}
+	return kept.Booted.Name
 }

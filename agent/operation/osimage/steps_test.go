@@ -28,6 +28,9 @@ func TestAnotherImage(t *testing.T) {
 		if got, err := osimage.Running(t.Context(), h.driver(), osimage.Tools{Runner: h, ID: "look"}, h.dir); err != nil || got.Name != wanted().URI || got.Digest != wanted().Digest {
 			t.Errorf("Running = %+v, %v", got, err)
 		}
+		if got := osimage.Known(t.Context(), h.driver(), h.root, h.dir); got != wanted().URI {
+			t.Errorf("Known = %q", got)
+		}
 		// What was signed is what was asked for, and not the tag.
 		asked := map[string]string{"kairos": "kairos-agent upgrade --source oci:", "bootc": "bootc switch --quiet "}[h.name]
 		if n := h.count(asked + "registry.example/ubuntu@" + wanted().Digest); n != 1 {
