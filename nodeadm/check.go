@@ -1,8 +1,10 @@
 package nodeadm
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ const (
 	maxKubeletConfig = 64 << 10
 	maxContainerd    = 64 << 10
 	maxNodeName      = 63
+	maxURL           = 2048
 )
 
 // The forms of what ends up on nodeadm's or kubelet's command line, or in a
@@ -30,6 +33,7 @@ var (
 	labelKeyForm = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 	labelForm    = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$`)
 	arnForm      = regexp.MustCompile(`^arn:aws[a-z-]*:[a-z]+:[a-z0-9-]*:[0-9]*:[^\s"'\x00-\x1f\x7f]{1,512}$`)
+	sha256Form   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	uuidForm     = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 )
 
@@ -69,7 +73,25 @@ func Check(spec *agentv1.NodeSpec) error {
 	if err := checkTaints(spec.GetRegistrationTaints()); err != nil {
 		return err
 	}
+	if source := spec.GetNodeadm(); source != nil {
+		if err := CheckSource(source); err != nil {
+			return err
+		}
+	}
 	return checkAccess(spec.GetAccess())
+}
+
+// CheckSource refuses a pinned nodeadm that could not be fetched, or not be
+// verified.
+func CheckSource(source *agentv1.NodeadmSource) error {
+	u, err := url.Parse(source.GetUrl())
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || len(source.GetUrl()) > maxURL {
+		return errors.New("cannot use nodeadm's url: no https:// or http:// URL of at most 2048 bytes; correct nodeadm in the HybridProfile")
+	}
+	if !sha256Form.MatchString(source.GetSha256()) {
+		return fmt.Errorf("cannot use nodeadm's sha256 %q: not 64 lowercase hexadecimal digits; correct nodeadm in the HybridProfile", source.GetSha256())
+	}
+	return nil
 }
 
 func checkFlags(flags []string) error {
