@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -50,8 +51,9 @@ func Serve(staged Staged) (manifestURI string, stop func(), err error) {
 // any.
 func listen(last int) (net.Listener, error) {
 	var failed error
+	var config net.ListenConfig
 	try := func(port int) net.Listener {
-		listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		listener, err := config.Listen(context.Background(), "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			failed = err
 			return nil
