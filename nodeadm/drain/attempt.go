@@ -87,3 +87,15 @@ func (a *attempt) record(err error) {
 	}
 	a.next = time.Now().Add(jitter(pause))
 }
+
+// hope lets refused pods be tried soon: where one has ended, its budget may open
+// once its successor is ready.
+func (d *drainer) hope() {
+	soon := time.Now().Add(retrySoon)
+	for _, tried := range d.seen {
+		tried.tries = 0
+		if tried.next.After(soon) {
+			tried.next = soon
+		}
+	}
+}

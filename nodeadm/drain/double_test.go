@@ -64,7 +64,7 @@ func (c *cluster) client() *nodeapi.Client {
 	c.begun = time.Now()
 	for _, p := range c.pods {
 		if p.ending > 0 {
-			p.deleted, p.goneAt = c.begun, c.begun.Add(p.ending)
+			p.deleted, p.goneAt = c.begun.Truncate(time.Second), c.begun.Add(p.ending)
 		}
 	}
 	return nodeapi.New("http://cluster", &http.Client{Transport: direct{c}})
@@ -221,7 +221,7 @@ func (c *cluster) removePod(w http.ResponseWriter, p *pod, evict, dry bool) {
 	} else {
 		p.asked++
 		if p.deleted.IsZero() {
-			p.deleted = time.Now()
+			p.deleted = time.Now().Truncate(time.Second) // as the API has it
 			if p.ends >= 0 {
 				p.goneAt = time.Now().Add(p.ends)
 			}

@@ -104,6 +104,9 @@ func (d *drainer) loop(ctx context.Context) (left []nodeapi.Pod, err error) {
 			if len(left) != before {
 				pause = listSoon
 			}
+			if len(left) < before {
+				d.hope()
+			}
 		}
 		if !sleep(ctx, jitter(pause)) {
 			return left, errors.Join(d.trouble, ctx.Err())

@@ -223,3 +223,25 @@ func TestWaitingIsNoLoad(t *testing.T) {
 		}
 	})
 }
+
+// TestBudgetsAreTriedSoonAfterProgress has a budget that lets one of two pods go
+// at a time, and a first pod that takes long: by then the other is tried seldom,
+// but it need not wait for that. The jitter differs each time.
+func TestBudgetsAreTriedSoonAfterProgress(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			slow := func(p *pod) { p.app, p.ends = "web", 20*time.Second }
+			double := &cluster{budgets: []budget{{"web-pdb", "web", 1, 0}}, pods: []*pod{with(managed("a"), slow), with(managed("b"), slow)}}
+			begin := time.Now()
+			if err := drain.Run(t.Context(), double.client(), "edge-1", options(), nil); err != nil {
+				t.Fatal(err)
+			}
+			// A list notices each end, 2.5 s later at most; the other's turn comes within
+			// another second.
+			if took := time.Since(begin); took > 40*time.Second+2*2500*time.Millisecond+time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
