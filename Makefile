@@ -22,7 +22,7 @@ PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what is missing (apt packages of scripts/packages) and say what could not be
@@ -71,6 +71,10 @@ test-systemd: setup build-lab ## Boot a systemd host with the packaged units and
 .PHONY: test-kube
 test-kube: setup ## Run cordon, drain and labels against a real etcd and kube-apiserver (built once)
 	$(GO) test -tags kube -count=1 -timeout 30m -v -run '^TestCluster$$' ./test/kube/
+
+.PHONY: test-kube-kubelet
+test-kube-kubelet: setup ## Move a Deployment between two nodes with a real kubelet and containerd, and back
+	$(GO) test -tags kube -count=1 -timeout 30m -v -run '^TestKubelet$$' ./test/kube/
 
 .PHONY: lint
 lint: tools ## Run golangci-lint, buf lint and the breaking-change check

@@ -155,7 +155,6 @@ func (c *Cluster) startControllers(context.Context) error {
 	}
 	for program, args := range map[string][]string{
 		ControllerManager: {
-			"--controllers=*,-nodeipam,-service-lb-controller,-node-route-controller,-cloud-node-lifecycle-controller",
 			"--cluster-signing-cert-file=" + c.pki.file("ca", "crt"), "--cluster-signing-key-file=" + c.pki.file("ca", "key"),
 			"--node-monitor-grace-period=20s",
 		},
