@@ -95,6 +95,8 @@ type Wanted struct {
 	// Force: begin although the Kubernetes API does not answer, and repeat what is in
 	// force already.
 	Force bool
+	// Repeat what is in force already, and no more than that: a repair.
+	Repeat bool
 }
 
 // Existence says whether the API has a Node of this host.

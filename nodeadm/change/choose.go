@@ -64,7 +64,7 @@ func alter(applied Applied, wanted Wanted, facts Facts, target version) (Choice,
 		}
 	}
 	path := pathOf(found, wanted, facts)
-	choice := Choice{Path: path, Reasons: reasons(found, path, wanted.Force)}
+	choice := Choice{Path: path, Reasons: reasons(found, path, wanted.Force || wanted.Repeat)}
 	if path == None {
 		return choice, nil
 	}
@@ -91,7 +91,7 @@ func pathOf(found []finding, wanted Wanted, facts Facts) Path {
 	}
 	appliance := imageOf(wanted.Node) != ""
 	switch {
-	case most == needNothing && wanted.Force:
+	case most == needNothing && (wanted.Force || wanted.Repeat):
 		return repeated(wanted, facts)
 	case most == needNothing:
 		return None
@@ -133,7 +133,7 @@ func reasons(found []finding, path Path, force bool) []string {
 	case path == None && len(texts) == 0:
 		texts = []string{"nothing that nodeadm sets up differs, and nothing is broken"}
 	case force && quoted(found, needNothing) == "":
-		texts = append([]string{"nothing differs; it is done once more because that was asked for (force)"}, texts...)
+		texts = append([]string{"nothing differs; it is done once more because that was asked for"}, texts...)
 	}
 	return texts[:min(len(texts), maxReasons)]
 }

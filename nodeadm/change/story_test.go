@@ -82,6 +82,7 @@ var words = map[string]func(s *situation, value string){
 	"was-image": func(s *situation, v string) { s.applied.Node.OsImage = &agentv1.OSImage{Uri: v} },
 	"booted":    func(s *situation, v string) { s.facts.BootedOSImage = v },
 	"force":     func(s *situation, _ string) { s.wanted.Force = true },
+	"repeat":    func(s *situation, _ string) { s.wanted.Repeat = true },
 	"cordon":    func(s *situation, v string) { s.wanted.NoCordon = v == "false" },
 	"tracker": func(s *situation, v string) {
 		s.facts.Host.Tracker, s.facts.Host.Provider, s.facts.Host.ContainerdSource = nodeadm.TrackerState(v), "", ""
@@ -157,6 +158,8 @@ func TestStories(t *testing.T) {
 		{"nothing differs, forced", "upgrade drain", []string{"force"}, []string{"done once more"}},
 		{"nothing differs, forced, API silent", "init", []string{"force", "api="}, []string{"done once more"}},
 		{"nothing differs, API silent", "none", []string{"api="}, nil},
+		{"nothing differs, repaired", "upgrade drain", []string{"repeat"}, []string{"done once more"}},
+		{"repaired, API silent", "refused api", []string{"repeat", "api="}, []string{"did not answer"}},
 		{"reconfigure forced", "init", []string{"kind=reconfigure", "force"}, []string{"done once more"}},
 		{"same fields in other words", "none", []string{`kubelet={"cpuCFSQuota":true, "maxPods":42}`}, nil},
 

@@ -180,7 +180,7 @@ func (p *job) appliedNow() change.Applied {
 func (p *job) wanted() change.Wanted {
 	return change.Wanted{
 		Kind: p.op.GetKind(), Node: p.spec, NodeDigest: p.digest, NodeIP: p.nodeIP,
-		NoCordon: p.op.GetDrain() != nil && !p.op.GetDrain().GetCordon(), Force: p.op.GetForce(),
+		NoCordon: p.op.GetDrain() != nil && !p.op.GetDrain().GetCordon(), Force: p.op.GetForce(), Repeat: p.repair(),
 	}
 }
 
