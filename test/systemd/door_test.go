@@ -114,9 +114,14 @@ func (d *doorHost) mostProcesses(done <-chan struct{}) <-chan int {
 	return most
 }
 
+// onBoth runs a test on hosts with both versions of systemd, side by side.
 func onBoth(t *testing.T, run func(t *testing.T, suite string)) {
+	t.Helper()
 	for name, suite := range map[string]string{"systemd 257": newSystemd, "systemd 252": oldSystemd} {
-		t.Run(name, func(t *testing.T) { run(t, suite) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, suite)
+		})
 	}
 }
 
