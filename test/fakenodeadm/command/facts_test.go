@@ -3,8 +3,6 @@ package command_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,6 +61,7 @@ func compare(t *testing.T, table *facts.Table, c *facts.Case) {
 		h.step(step)
 	}
 	before := h.snapshot()
+	h.must(before.Age(h.root))
 	h.units.forgetStarts()
 	h.server.ResetCalls()
 
@@ -76,7 +75,9 @@ func compare(t *testing.T, table *facts.Table, c *facts.Case) {
 	}
 	sameLines(t, "message", h.messages(stderr), table.MessagesOf(c))
 	sameLines(t, "call", h.calls(), table.CallsOf(c))
-	sameFiles(t, table, h.changes(before), table.FilesOf(c))
+	for _, diff := range table.DiffFiles(c, before.Changes(h.snapshot(), h.likeRecorded)) {
+		t.Error(diff)
+	}
 	for unit, want := range c.Units {
 		if got := h.units.state(unit); got != want {
 			t.Errorf("unit %s is %q, want %q", unit, got, want)
@@ -131,22 +132,10 @@ func (h *host) cutOff() bool {
 
 // messages turns stderr into the table's lines, with addresses as they were when the runs were recorded.
 func (h *host) messages(stderr string) []string {
-	stderr = h.likeRecorded(stderr)
-	var lines []string
-	for _, text := range strings.Split(strings.TrimSuffix(stderr, "\n"), "\n") {
-		if stderr == "" {
-			break
-		}
-		fields := map[string]any{}
-		if json.Unmarshal([]byte(text), &fields) != nil {
-			fields = map[string]any{"raw": text}
-		}
-		if fields["msg"] != nil && fields["ts"] == nil {
-			h.t.Errorf("no time stamp in %s", text)
-		}
-		lines = append(lines, facts.Line(fields))
-	}
-	return facts.Tidy(lines)
+	h.t.Helper()
+	lines, err := facts.Messages(h.likeRecorded(stderr))
+	h.must(err)
+	return lines
 }
 
 func (h *host) calls() []string {
@@ -163,42 +152,7 @@ func (h *host) calls() []string {
 
 func sameLines(t *testing.T, what string, got, want []string) {
 	t.Helper()
-	for i := range max(len(got), len(want)) {
-		g, w := "(none)", "(none)"
-		if i < len(got) {
-			g = got[i]
-		}
-		if i < len(want) {
-			w = want[i]
-		}
-		if g != w {
-			t.Errorf("%s %d:\n got %s\nwant %s", what, i, g, w)
-			return
-		}
+	if diff := facts.DiffLines(what, got, want); diff != "" {
+		t.Error(diff)
 	}
 }
-
-func sameFiles(t *testing.T, table *facts.Table, got map[string]change, want map[string]string) {
-	t.Helper()
-	for path, w := range want {
-		g, ok := got[path]
-		if !ok {
-			t.Errorf("%s was not touched, want %s", path, w)
-			continue
-		}
-		if g.text != w {
-			wanted := ""
-			if f := strings.Fields(w); len(f) > 0 {
-				wanted = table.Contents[f[len(f)-1]]
-			}
-			t.Errorf("%s: %s, want %s\n got: %q\nwant: %q", path, g.text, w, g.content, wanted)
-		}
-	}
-	for path, g := range got {
-		if _, ok := want[path]; !ok {
-			t.Errorf("%s: %s, which the real program did not do", path, g.text)
-		}
-	}
-}
-
-func (c change) String() string { return fmt.Sprintf("%s %q", c.text, c.content) }

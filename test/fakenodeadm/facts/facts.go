@@ -197,3 +197,11 @@ func Artifact(path string) bool {
 	}
 	return false
 }
+
+// parse reads one line of stderr: a JSON object, or raw text.
+func parse(text string) (fields map[string]any, isJSON bool) {
+	if json.Unmarshal([]byte(text), &fields) == nil && fields != nil {
+		return fields, true
+	}
+	return map[string]any{"raw": text}, false
+}
