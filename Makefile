@@ -76,6 +76,11 @@ test-kube: setup ## Run cordon, drain and labels against a real etcd and kube-ap
 test-kube-kubelet: setup ## Move a Deployment between two nodes with a real kubelet and containerd, and back
 	$(GO) test -tags kube -count=1 -timeout 30m -v -run '^TestKubelet$$' ./test/kube/
 
+# NODEADM_BIN=/path runs the recorded runs against that program in place of the stand-in; test/fakenodeadm/README.md says what it needs.
+.PHONY: test-nodeadm
+test-nodeadm: setup build-lab ## Run the recorded runs of nodeadm on a systemd host: the stand-in, or NODEADM_BIN=/path
+	CGO_ENABLED=0 $(GO) test -tags systemd -count=1 -timeout 150m -v ./test/fakenodeadm/contract
+
 .PHONY: lint
 lint: tools ## Run golangci-lint, buf lint and the breaking-change check
 	$(BIN)/golangci-lint run ./...

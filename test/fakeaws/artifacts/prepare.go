@@ -79,7 +79,9 @@ const (
 	// roleScript plays the role of its name by the program that STANDIN_SELF names: a test's own.
 	roleScript          = "#!/bin/sh\nSTANDIN_ROLE=${0##*/} exec \"$STANDIN_SELF\" \"$@\"\n"
 	signingHelperScript = "#!/bin/sh\ncase \"$1\" in\ncredential-process) printf '{\"Version\":1,\"AccessKeyId\":\"ASIALAB\"," +
-		"\"SecretAccessKey\":\"s\",\"SessionToken\":\"t\",\"Expiration\":\"2099-01-01T00:00:00Z\"}';;\nesac\n"
+		"\"SecretAccessKey\":\"s\",\"SessionToken\":\"t\",\"Expiration\":\"2099-01-01T00:00:00Z\"}';;\n" +
+		"update) printf '[default]\\naws_access_key_id=ASIALAB\\naws_secret_access_key=s\\naws_session_token=t\\n' >\"$AWS_SHARED_CREDENTIALS_FILE\"\n" +
+		"  exec sleep infinity;;\nesac\n"
 )
 
 func orScript(binary []byte, script string) []byte {

@@ -19,8 +19,11 @@ type session struct {
 	role, name string
 }
 
-func (s *Server) awsHandler() http.Handler {
+func (s *Server) awsHandler() (http.Handler, error) {
 	mux := http.NewServeMux()
+	if err := s.registryRoutes(mux); err != nil {
+		return nil, err
+	}
 	mux.Handle("/lab/", s.labHandler())
 	mux.Handle("GET /artifacts/", s.record("artifacts", http.HandlerFunc(s.artifact)))
 	mux.Handle("GET /clusters/{name}", s.record("aws", http.HandlerFunc(s.describeCluster)))
@@ -30,7 +33,7 @@ func (s *Server) awsHandler() http.Handler {
 	mux.Handle("/", s.record("aws", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		awsError(w, 404, "UnknownOperationException", "this stand-in knows no "+r.Method+" "+r.URL.Path)
 	})))
-	return mux
+	return mux, nil
 }
 
 func awsError(w http.ResponseWriter, status int, code, message string) {

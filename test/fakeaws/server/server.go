@@ -110,12 +110,16 @@ func New(opt Options) (*Server, error) {
 }
 
 func (s *Server) listenAWS() error {
+	handler, err := s.awsHandler()
+	if err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", s.opt.AWSListen)
 	if err != nil {
 		return fmt.Errorf("cannot listen for the AWS services on %s: %w", s.opt.AWSListen, err)
 	}
 	s.awsAddr = l.Addr().String()
-	s.awsSrv = &http.Server{Handler: s.awsHandler(), ReadHeaderTimeout: 10 * time.Second}
+	s.awsSrv = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go s.awsSrv.Serve(l)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -51,8 +52,14 @@ func (Systemctl) Restart(unit string) error {
 // Stop waits for the unit to end.
 func (Systemctl) Stop(unit string) error { return systemctl("stop", unit+".service") }
 
-// Running asks for ActiveState and SubState.
+// Running asks for ActiveState and SubState. A unit with a job under way counts as not running: the real program's pauses are longer
+// than any restart, the lab's are not.
 func (Systemctl) Running(unit string) bool {
-	out, err := exec.Command("systemctl", "show", "-p", "ActiveState,SubState", "--value", unit+".service").Output()
-	return err == nil && strings.Join(strings.Fields(string(out)), "/") == "active/running"
+	out, err := exec.Command("systemctl", "show", "-p", "ActiveState,SubState,Job", unit+".service").Output()
+	if err != nil {
+		return false
+	}
+	have := strings.Fields(string(out))
+	return slices.Contains(have, "ActiveState=active") && slices.Contains(have, "SubState=running") &&
+		!slices.ContainsFunc(have, func(f string) bool { return strings.HasPrefix(f, "Job=") && f != "Job=0" && f != "Job=" })
 }
