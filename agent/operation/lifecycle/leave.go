@@ -124,7 +124,11 @@ func (p *job) forget(ctx context.Context, run engine.Run) error {
 	if err := p.Keys.Forget(); err != nil {
 		return err
 	}
-	p.keepArtifacts()
+	if p.Artifacts != nil {
+		if err := p.Artifacts.Forget(); err != nil {
+			return err
+		}
+	}
 	if err := errors.Join(p.release(), p.removeConfig(ctx, run), removeAll(filepath.Join(p.Dir, fstabBackup), filepath.Join(p.Dir, leavingFile))); err != nil {
 		return err
 	}

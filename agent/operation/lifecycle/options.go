@@ -121,12 +121,14 @@ type Artifacts interface {
 	// size of something is not told.
 	Estimate(ctx context.Context, spec *agentv1.NodeSpec) (bytes uint64, unknown bool, err error)
 	// Stage fetches and verifies all that nodeadm's install and upgrade to this
-	// node part take. What is there already is not fetched again.
-	Stage(ctx context.Context, spec *agentv1.NodeSpec, say func(string)) error
-	// Open serves what was staged until Served.Stop is called.
+	// node part take. What is there already is not fetched again; what was staged for
+	// others than keep is removed.
+	Stage(ctx context.Context, spec *agentv1.NodeSpec, keep []*agentv1.NodeSpec, say func(string)) error
+	// Open serves what was staged until Served.Stop is called; where nothing was, it
+	// is what nodeadm uses by itself.
 	Open(ctx context.Context, spec *agentv1.NodeSpec) (Served, error)
-	// Keep removes what was staged for other node parts than these.
-	Keep(specs ...*agentv1.NodeSpec) error
+	// Forget removes all that was staged.
+	Forget() error
 }
 
 // Served is how nodeadm gets at what was staged.

@@ -11,7 +11,6 @@ import (
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
-	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
 // record notes what is in force, and removes what was only needed on the way: the
@@ -39,7 +38,6 @@ func (p *job) record(ctx context.Context, run engine.Run) error {
 	if err := applied.WriteState(p.Dir, state); err != nil {
 		return err
 	}
-	p.keepArtifacts(p.spec)
 	return errors.Join(p.release(), p.removeConfig(ctx, run))
 }
 
@@ -53,17 +51,6 @@ func (p *job) nodeadmSum(ctx context.Context) (string, error) {
 		return "", nil // taken away since: nothing depends on it
 	}
 	return sum, err
-}
-
-// keepArtifacts drops what no way back needs any more. That it cannot be done is
-// no reason to fail an operation that has reached its end.
-func (p *job) keepArtifacts(specs ...*agentv1.NodeSpec) {
-	if p.Artifacts == nil {
-		return
-	}
-	if err := p.Artifacts.Keep(specs...); err != nil {
-		p.Log.Sugar().Warnw("cannot remove staged artifacts", "op_id", p.op.GetId(), "error", err)
-	}
 }
 
 // removeAll removes files of root's state that may be there or not.

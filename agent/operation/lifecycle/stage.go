@@ -21,7 +21,7 @@ func (p *job) stage(ctx context.Context, run engine.Run) error {
 			run.Say(text)
 			p.tell(run, "%s", text)
 		}
-		err := p.Artifacts.Stage(ctx, spec, say)
+		err := p.Artifacts.Stage(ctx, spec, p.staged(), say)
 		if err != nil && spec == p.former.Node {
 			if !p.op.GetForce() {
 				return fmt.Errorf("cannot %s: no way back could be had: %w; correct that, or force the operation to do without", p.verb(), err)
