@@ -96,7 +96,7 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 	options := lifecycle.Options{
 		Dir: cfg.Paths.OpState, Root: cfg.Paths.Root, HostID: hostID,
 		NodeadmPath: cfg.Nodeadm.Path, Manifest: cfg.Nodeadm.Manifest, Environment: cfg.Nodeadm.Environment,
-		Runner: run, Keys: keys, Addresses: addresses, Node: nodeapi.Read, Cluster: openCluster, Units: unitsOf(run.Name()), Appliance: appliance, Now: time.Now,
+		Runner: run, Keys: keys, Addresses: addresses, Node: nodeapi.Read, Cluster: openCluster, Units: unitsOf(run.Name()), Appliance: appliance, Artifacts: newArtifacts(cfg), Now: time.Now,
 		Log: p.log.Named("lifecycle"), Line: lineLogger(p.log),
 	}
 	options.Expected = func(step engine.Step) time.Duration { return p.engine.Expected(step) }

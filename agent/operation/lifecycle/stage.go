@@ -2,9 +2,11 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"hybridagent/agent/operation/engine"
+	"hybridagent/nodeadm"
 	"hybridagent/nodeadm/change"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -24,13 +26,13 @@ func (p *job) stage(ctx context.Context, run engine.Run) error {
 		err := p.Artifacts.Stage(ctx, spec, p.staged(), say)
 		if err != nil && spec == p.former.Node {
 			if !p.op.GetForce() {
-				return fmt.Errorf("cannot %s: no way back could be had: %w; correct that, or force the operation to do without", p.verb(), err)
+				return lasting(fmt.Errorf("cannot %s: no way back could be had: %w; correct that, or force the operation to do without", p.verb(), err))
 			}
 			p.tell(run, "there is no way back to Kubernetes %s: %v", spec.GetKubernetesVersion(), err)
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("cannot %s: %w", p.verb(), err)
+			return lasting(fmt.Errorf("cannot %s: %w", p.verb(), err))
 		}
 	}
 	return nil
@@ -47,4 +49,13 @@ func (p *job) staged() []*agentv1.NodeSpec {
 		specs = append(specs, p.former.Node)
 	}
 	return specs
+}
+
+// lasting spares the tries that would meet the same: a full disk, a wrong checksum.
+func lasting(err error) error {
+	var failure *nodeadm.Failure
+	if errors.As(err, &failure) && failure.Permanent {
+		return &engine.Permanent{Err: err}
+	}
+	return err
 }
