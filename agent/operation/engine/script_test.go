@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,7 @@ import (
 //	a$     an abort comes while it is under way, and it is done all the same
 //	a%     the process dies while it is under way, the first time
 //	a*     is done again after each restart
-//	a.     is final
+//	a.     is final, and its check tells whether it was done
 //	a=     has been done before, as its check says
 //	a-     cannot be undone
 //	a<!    its undo fails for good
@@ -98,6 +99,13 @@ func (th *theater) text() string {
 	return strings.Join(th.trail, " ")
 }
 
+// did reports whether a step was done.
+func (th *theater) did(name string) bool {
+	th.mutex.Lock()
+	defer th.mutex.Unlock()
+	return slices.Contains(th.trail, name)
+}
+
 // times counts how often something was played.
 func (th *theater) times(what string) int {
 	th.mutex.Lock()
@@ -135,6 +143,9 @@ func (th *theater) step(s script, percent uint32) Step {
 	}
 	if s.has("=") {
 		step.Check = func(context.Context) (bool, error) { return true, nil }
+	}
+	if s.has(".") && step.Check == nil {
+		step.Check = func(context.Context) (bool, error) { return th.did(s.name), nil }
 	}
 	if s.has("-") {
 		step.Undo = nil

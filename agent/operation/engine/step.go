@@ -53,7 +53,8 @@ type Step struct {
 	Always bool
 	// Final marks the point of return: once the step is done, a later failure takes
 	// nothing back, and an abort is refused. An abort while it is under way counts
-	// unless the step is done all the same.
+	// unless the step is done all the same; where the process died before that was
+	// on disk, only Check can tell, so a final step should have one.
 	Final bool
 	// Check reports whether there is nothing to do; nil: there always is.
 	Check func(ctx context.Context) (bool, error)

@@ -22,7 +22,7 @@ func (p *job) leaveSteps() []engine.Step {
 	steps := []engine.Step{{Name: "preflight", What: "check that the node can be drained", Do: p.preflightLeave}}
 	steps = append(steps, p.drainSteps()...)
 	return append(steps,
-		engine.Step{Name: "leaving", What: "go past the point of return", Final: true, Do: p.passPoint},
+		engine.Step{Name: "leaving", What: "go past the point of return", Final: true, Check: p.passed, Do: p.passPoint},
 		engine.Step{Name: "tracker", What: "make nodeadm's tracker usable", Do: p.mendTracker},
 		p.stopKubeletStep(),
 		engine.Step{Name: "keep-aws", What: "copy /root/.aws, which nodeadm removes with Systems Manager", Do: p.keepAWS},
@@ -39,6 +39,9 @@ const leavingFile = "leaving"
 func (p *job) passPoint(context.Context, engine.Run) error {
 	return store.WriteRaw(filepath.Join(p.Dir, leavingFile), []byte(p.op.GetId()), 0o600)
 }
+
+// passed is leaving, as a check.
+func (p *job) passed(context.Context) (bool, error) { return p.leaving(), nil }
 
 // leaving says whether this operation is past its point of return.
 func (p *job) leaving() bool {

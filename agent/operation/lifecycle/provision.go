@@ -15,7 +15,7 @@ import (
 
 // provisionSteps turn a host into a node.
 func (p *job) provisionSteps() []engine.Step {
-	return []engine.Step{
+	return append([]engine.Step{
 		{Name: "preflight", What: "check the host and what it is to become", Percent: 2, Always: true, Do: p.preflight},
 		{Name: "vpc-route", What: "wait for the route to the VPC", Percent: 3, Always: true, Do: p.route},
 		{Name: "fstab", What: "back up /etc/fstab, from which nodeadm drops swap", Percent: 4, Do: p.backUpFstab},
@@ -25,8 +25,7 @@ func (p *job) provisionSteps() []engine.Step {
 		{Name: "containerd-drop-in", What: "remove containerd configuration that is not wanted", Percent: 46, Do: p.dropIn},
 		{Name: "nodeadm-init", What: "join the cluster", Percent: 80, Expected: 10 * time.Second, Deadline: p.InitDeadline, Attempts: nodeadmAttempts, Do: p.init},
 		{Name: "node-ready", What: "wait until the Node is Ready", Percent: 97, Expected: 30 * time.Second, Deadline: p.ReadyDeadline, Do: p.ready},
-		{Name: "record", What: "note what is in force", Percent: 100, Final: true, Do: p.record},
-	}
+	}, p.recordSteps()...)
 }
 
 // checkLeftovers refuses a host on which nodeadm would go on with what belongs to

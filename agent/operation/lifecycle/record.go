@@ -13,9 +13,28 @@ import (
 	"hybridagent/nodeadm"
 )
 
-// record notes what is in force, and removes what was only needed on the way: the
-// NodeConfig, which may hold a secret, and what a way back would have taken.
-func (p *job) record(ctx context.Context, run engine.Run) error {
+// recordSteps end an operation that has brought a node part about: with the record
+// it is past its point of return, and what only the way back needed can go.
+func (p *job) recordSteps() []engine.Step {
+	return []engine.Step{
+		{Name: "record", What: "note what is in force", Percent: 99, Final: true, Check: p.noted, Do: p.record},
+		{Name: "tidy", What: "remove what was only needed on the way", Percent: 100, Attempts: 3, Do: p.tidy},
+	}
+}
+
+// noted reports whether this operation's record is on disk: then an abort came
+// too late, also where the process died before it could journal that.
+func (p *job) noted(context.Context) (bool, error) {
+	state, found, err := applied.ReadState(p.Dir)
+	var damaged *applied.DamagedError
+	if err != nil && !errors.As(err, &damaged) {
+		return false, err
+	}
+	return found && state.OperationID == p.op.GetId(), nil
+}
+
+// record notes what is in force.
+func (p *job) record(ctx context.Context, _ engine.Run) error {
 	name, err := p.nodeName(p.spec)
 	if err != nil {
 		return err
@@ -35,9 +54,12 @@ func (p *job) record(ctx context.Context, run engine.Run) error {
 		Nodeadm:           sum,
 		Node:              applied.Public(p.spec),
 	}
-	if err := applied.WriteState(p.Dir, state); err != nil {
-		return err
-	}
+	return applied.WriteState(p.Dir, state)
+}
+
+// tidy removes the NodeConfig, which may hold a secret, and what a way back would
+// have taken.
+func (p *job) tidy(ctx context.Context, run engine.Run) error {
 	return errors.Join(p.release(), p.removeConfig(ctx, run))
 }
 

@@ -13,9 +13,8 @@ import (
 // node is cordoned, and everything that cannot be had back after hold-former.
 func (p *job) repaveSteps() ([]engine.Step, error) {
 	nothing := engine.Step{Name: "compare", What: "compare what is in force with what is wanted", Do: p.sayWhy}
-	record := engine.Step{Name: "record", What: "note what is in force", Final: true, Do: p.record}
 	if p.decided.Path == change.None {
-		return []engine.Step{nothing, record}, nil
+		return append([]engine.Step{nothing}, p.recordSteps()...), nil
 	}
 	work, err := p.workSteps()
 	if err != nil {
@@ -52,7 +51,7 @@ func (p *job) repaveSteps() ([]engine.Step, error) {
 	if p.decided.Drain {
 		steps = append(steps, engine.Step{Name: "uncordon", What: "let pods be scheduled on the node", Expected: time.Second, Deadline: apiDeadline, Attempts: 5, Do: p.uncordon})
 	}
-	return append(steps, record), nil
+	return append(steps, p.recordSteps()...), nil
 }
 
 // workSteps are what nodeadm does.
