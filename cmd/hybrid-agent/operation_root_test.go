@@ -172,7 +172,7 @@ func TestLocalOperationsWithoutSystemd(t *testing.T) {
 	t.Parallel()
 	socket := serveOp(t, &opDouble{}, false)
 	code, _, stderr := run(t, "operation", "leave", "--yes", "--socket", socket)
-	if code != exitUnreachable || !strings.Contains(stderr, "have the plane sign it with hybridctl") {
+	if code != exitUnreachable || !strings.Contains(stderr, "have the plane sign it (take the host out of its pool with hybridctl apply)") {
 		t.Errorf("exit %d, %q", code, stderr)
 	}
 	code, _, stderr = run(t, "operation", "leave", "--yes", "--socket", socket+".none")

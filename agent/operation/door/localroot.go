@@ -13,14 +13,15 @@ import (
 
 // localRoot refuses whoever is not root at this host. Whoever may become root there
 // needs no signature: root can do all of it without this program.
-func (d *Door) localRoot(peer peer, what string) error {
+// way is how the plane has it done.
+func (d *Door) localRoot(peer peer, what, way string) error {
 	switch {
 	case peer.uid != 0:
 		return operation.Refuse(forbidden,
-			"user %d may not %s: without the plane's signature only root on this host may; run it with sudo, or have the plane sign it with hybridctl", peer.uid, what)
+			"user %d may not %s: without the plane's signature only root on this host may; run it with sudo, or have the plane sign it (%s)", peer.uid, what, way)
 	case !d.opt.LocalRoot:
 		return operation.Refuse(forbidden,
-			"nobody may %s without the plane's signature where operations run without systemd: root at this host cannot be told from the daemon there; have the plane sign it with hybridctl", what)
+			"nobody may %s without the plane's signature where operations run without systemd: root at this host cannot be told from the daemon there; have the plane sign it (%s)", what, way)
 	default:
 		return nil
 	}
@@ -28,7 +29,7 @@ func (d *Door) localRoot(peer peer, what string) error {
 
 // abort ends an operation on behalf of root at this host.
 func (d *Door) abort(conn net.Conn, peer peer, id string) error {
-	if err := d.localRoot(peer, "end an operation"); err != nil {
+	if err := d.localRoot(peer, "end an operation", "hybridctl operation abort HOST"); err != nil {
 		return err
 	}
 	if d.opt.Abort == nil {
@@ -47,7 +48,7 @@ func (d *Door) abort(conn net.Conn, peer peer, id string) error {
 
 // submitLocal starts an operation on behalf of root at this host, and follows it.
 func (d *Door) submitLocal(ctx context.Context, conn net.Conn, peer peer, request *agentv1.SubmitLocalRequest) error {
-	if err := d.localRoot(peer, fmt.Sprintf("have a %s run", operation.KindName(request.GetKind()))); err != nil {
+	if err := d.localRoot(peer, fmt.Sprintf("have a %s run", operation.KindName(request.GetKind())), wayOf(request.GetKind())); err != nil {
 		return err
 	}
 	if d.opt.SubmitLocal == nil {
@@ -62,4 +63,12 @@ func (d *Door) submitLocal(ctx context.Context, conn net.Conn, peer peer, reques
 	}
 	d.log.Info("local root has an operation run", zap.String("op_id", id), zap.Stringer("kind", request.GetKind()), zap.Int32("pid", peer.pid))
 	return d.follow(ctx, conn, id)
+}
+
+// wayOf is how an operator has the plane sign an operation of a kind.
+func wayOf(kind agentv1.OperationKind) string {
+	if kind == agentv1.OperationKind_OPERATION_KIND_LEAVE {
+		return "take the host out of its pool with hybridctl apply"
+	}
+	return "hybridctl repave POOL"
 }
