@@ -78,6 +78,7 @@ func realKubelet(args []string, settings lab.Kubelet) error {
 	if err != nil {
 		return err
 	}
+	argv[0] = os.Args[0] // by which nodeadm finds it again without systemd
 	return fmt.Errorf("cannot start the real kubelet %s: %w", path, syscall.Exec(path, argv, os.Environ()))
 }
 

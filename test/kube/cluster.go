@@ -149,7 +149,7 @@ func (c *Cluster) startAPIServer(ctx context.Context) error {
 }
 
 // startControllers runs what makes pods of Deployments and binds them to nodes.
-func (c *Cluster) startControllers(context.Context) error {
+func (c *Cluster) startControllers(ctx context.Context) error {
 	if !c.options.Controllers {
 		return nil
 	}
@@ -173,7 +173,20 @@ func (c *Cluster) startControllers(context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return c.publish(ctx)
+}
+
+// publish says where the API server is, which it leaves to us: nodeadm asks for it.
+func (c *Cluster) publish(ctx context.Context) error {
+	admin, err := c.Admin()
+	if err != nil {
+		return err
+	}
+	_, err = admin.Create(ctx, "/api/v1/namespaces/default/endpoints", map[string]any{
+		"apiVersion": "v1", "kind": "Endpoints", "metadata": map[string]any{"name": "kubernetes"},
+		"subsets": []any{map[string]any{"addresses": []any{map[string]any{"ip": c.options.Address.String()}}, "ports": []any{map[string]any{"name": "https", "port": 443}}}},
+	})
+	return err
 }
 
 // freePort finds an address that nothing listens at now.

@@ -88,6 +88,23 @@ func (i Isolation) mounts() error {
 			return fmt.Errorf("cannot mount a tmpfs on %s: %w", target, err)
 		}
 	}
+	return i.overlays()
+}
+
+// overlays take what nodeadm writes all over the host.
+func (i Isolation) overlays() error {
+	for _, target := range []string{"/etc", "/usr", "/opt", "/var/lib"} {
+		upper := filepath.Join(i.Dir, "overlay", target, "upper")
+		work := filepath.Join(i.Dir, "overlay", target, "work")
+		for _, folder := range []string{upper, work} {
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				return err
+			}
+		}
+		if err := unix.Mount("overlay", target, "overlay", 0, "lowerdir="+target+",upperdir="+upper+",workdir="+work); err != nil {
+			return fmt.Errorf("cannot mount an overlay on %s: %w", target, err)
+		}
+	}
 	return nil
 }
 

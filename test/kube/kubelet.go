@@ -21,6 +21,9 @@ type Machine struct {
 	packages, dir       string
 	containerd, kubelet *process
 	ports               int
+	// nodeadm says that the stand-in for nodeadm starts kubelet, aws that it asks.
+	nodeadm bool
+	aws     *process
 }
 
 // MachineOptions say what a machine is made of.
@@ -35,13 +38,16 @@ type MachineOptions struct {
 	Cgroup string
 	// Ports is the first of two that kubelet listens at.
 	Ports int
+	// Nodeadm has the stand-in for nodeadm install and start kubelet; for one machine
+	// at most, whose files are the host's own.
+	Nodeadm bool
 }
 
 // StartMachine starts containerd and kubelet, imports Image, and returns without
 // waiting for the Node. The caller is in namespaces of its own (network, mounts,
 // processes): kubelet and containerd change what they find.
 func (c *Cluster) StartMachine(ctx context.Context, options MachineOptions) (*Machine, error) {
-	m := &Machine{Node: options.Node, StaticPods: filepath.Join(options.Dir, "static"), cluster: c, packages: options.Packages, dir: options.Dir, ports: options.Ports}
+	m := &Machine{Node: options.Node, StaticPods: filepath.Join(options.Dir, "static"), cluster: c, packages: options.Packages, dir: options.Dir, ports: options.Ports, nodeadm: options.Nodeadm}
 	var err error
 	if m.Kubeconfig, err = c.NodeKubeconfig(options.Node); err != nil {
 		return nil, err
@@ -54,7 +60,12 @@ func (c *Cluster) StartMachine(ctx context.Context, options MachineOptions) (*Ma
 	if err := m.configure(options.Cgroup); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{m.startContainerd, m.importImage, m.StartKubelet} {
+	steps := []func(context.Context) error{m.startContainerd, m.importImage, m.startKubelet}
+	if m.nodeadm {
+		m.Kubeconfig = nodeKubeconfig
+		steps = []func(context.Context) error{m.startContainerd, m.importImage, m.useNodeadm, m.join}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			m.Stop()
 			return nil, fmt.Errorf("cannot start node %s: %w", m.Node, err)
@@ -63,7 +74,13 @@ func (c *Cluster) StartMachine(ctx context.Context, options MachineOptions) (*Ma
 	return m, nil
 }
 
-func (m *Machine) socket() string { return filepath.Join(m.dir, "containerd.sock") }
+// socket of containerd; nodeadm gives kubelet only the usual one.
+func (m *Machine) socket() string {
+	if m.nodeadm {
+		return "/run/containerd/containerd.sock"
+	}
+	return filepath.Join(m.dir, "containerd.sock")
+}
 
 // configure writes what containerd and kubelet read.
 func (m *Machine) configure(cgroup string) error {
@@ -135,24 +152,23 @@ func (m *Machine) ctr(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// StartKubelet starts kubelet, also after StopKubelet.
-func (m *Machine) StartKubelet(context.Context) (err error) {
+func (m *Machine) startKubelet(context.Context) (err error) {
 	m.kubelet, err = start(m.dir, "kubelet", m.cluster.components.Path(Kubelet), "--config="+filepath.Join(m.dir, "kubelet.json"),
 		"--kubeconfig="+m.Kubeconfig, "--hostname-override="+m.Node, "--node-ip="+m.cluster.options.Address.String(),
 		"--root-dir="+filepath.Join(m.dir, "kubelet"), "--cert-dir="+filepath.Join(m.dir, "pki"))
 	return err
 }
 
-// StopKubelet ends kubelet; the pods go on.
-func (m *Machine) StopKubelet() { m.kubelet.stop() }
-
 // Log is the end of what kubelet and containerd wrote.
 func (m *Machine) Log() string {
 	var text strings.Builder
-	for _, p := range []*process{m.containerd, m.kubelet} {
+	for _, p := range []*process{m.containerd, m.kubelet, m.aws} {
 		if p != nil {
 			fmt.Fprintf(&text, "--- %s of %s\n%s\n", p.name, m.Node, p.tail())
 		}
+	}
+	if m.nodeadm {
+		fmt.Fprintf(&text, "--- kubelet of %s\n%s\n", m.Node, (&process{log: directLog}).tail())
 	}
 	return text.String()
 }
@@ -160,7 +176,7 @@ func (m *Machine) Log() string {
 // Stop ends kubelet and containerd. What they started ends with the namespace of
 // processes.
 func (m *Machine) Stop() {
-	for _, p := range []*process{m.kubelet, m.containerd} {
+	for _, p := range []*process{m.kubelet, m.aws, m.containerd} {
 		if p != nil {
 			p.stop()
 		}
