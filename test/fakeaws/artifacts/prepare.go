@@ -127,7 +127,7 @@ func manifest(p Plan) string {
 		minor, patch := version[:strings.LastIndex(version, ".")], version[strings.LastIndex(version, ".")+1:]
 		fmt.Fprintf(&b, "- major_minor_version: %q\n  latest_patch_version: %q\n  patch_releases:\n", minor, patch)
 		fmt.Fprintf(&b, "  - version: %q\n    patch_version: %q\n    release_date: \"2025-01-01\"\n    artifacts:\n", version, patch)
-		for _, name := range []string{"kubelet", "kubectl", "cni-plugins", "image-credential-provider", "aws-iam-authenticator"} {
+		for _, name := range []string{"kubelet", "kubectl", "cni-plugins", "ecr-credential-provider", "aws-iam-authenticator"} {
 			artifact(name, version+"/"+fileOf(name))
 		}
 	}
@@ -138,11 +138,8 @@ func manifest(p Plan) string {
 }
 
 func fileOf(artifact string) string {
-	switch artifact {
-	case "cni-plugins":
+	if artifact == "cni-plugins" {
 		return "cni-plugins.tgz"
-	case "image-credential-provider":
-		return "ecr-credential-provider"
 	}
 	return artifact
 }

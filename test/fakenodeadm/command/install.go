@@ -26,7 +26,7 @@ func components() []component {
 		{"kubelet", "kubelet", "kubelet", "flows/install.go:133", "kubelet", "kubelet/install.go:73", "/usr/bin/kubelet"},
 		{"kubectl", "kubectl", "kubectl", "flows/install.go:142", "kubectl", "kubectl/install.go:57", "/usr/local/bin/kubectl"},
 		{"cni-plugins", "cni-plugins", "cni-plugins", "flows/install.go:151", "cni-plugins", "cni/install.go:60", "/opt/cni/plugins/cni-plugins.tgz"},
-		{"image-credential-provider", "image-credential-provider", "image credential provider", "flows/install.go:160", "image-credential-provider",
+		{"image-credential-provider", "ecr-credential-provider", "image credential provider", "flows/install.go:160", "image-credential-provider",
 			"imagecredentialprovider/install.go:58", "/etc/eks/image-credential-provider/ecr-credential-provider"},
 		{"aws-iam-authenticator", "aws-iam-authenticator", "AWS IAM authenticator", "flows/install.go:169", "aws-iam-authenticator",
 			"iamauthenticator/install.go:57", "/usr/local/bin/aws-iam-authenticator"},

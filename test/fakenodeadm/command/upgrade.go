@@ -167,7 +167,7 @@ func (r *run) upgradeComponent(ctx context.Context, c component, artifacts []art
 		}
 		return nil
 	}
-	return r.upgradeArtifact(ctx, a, c.artifact, d)
+	return r.upgradeArtifact(ctx, a, c.label, d)
 }
 
 // upgradeArtifact asks for the program and its checksum in any case, and writes it in place where the sum on disk is another. A
