@@ -1,0 +1,71 @@
+package lifecycle
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// traps lists what nodeadm v1.0.20 does that an operation must handle or refuse,
+// and the test that shows it here; package nodeadm and its folders have the rest.
+func traps() map[string]string {
+	return map[string]string{
+		"exit 0 without a tracker, nothing done":                           "TestFailedChangesReturn",
+		"rc 0 and kubelet dies 6 s later":                                  "TestBrokenKubeletReturns",
+		"waits without end for a kubelet that exits at once":               "TestBrokenKubeletReturns",
+		"no deadline of its own; grandchildren outlive -t":                 "TestHangingNodeadm",
+		"the activation code in argv and logs":                             "TestSecretsAreRedacted",
+		"activation expired, wrong, used up":                               "TestActivationFailures",
+		"a new SSM registration would be another Node":                     "TestSSMKeepsItsInstance",
+		"neither drains nor cordons nor uncordons":                         "TestRepave",
+		"its pod check counts finished and static pods":                    "TestUpgradeSkipsPodValidationOnlyAfterOurDrain",
+		"insists on a cordoned node":                                       "TestRefusals",
+		"no version guard":                                                 "TestRefusals",
+		"needs the API: 7 s refused, 120 s hanging":                        "TestRefusals",
+		"config-only change is init, without a drain":                      "TestRepave",
+		"a containerd drop-in survives":                                    "TestContainerdDropInGoes",
+		"another credential provider takes uninstall, install, init":       "TestRepave",
+		"an upgrade that fails at DescribeCluster leaves new binaries":     "TestFailedChangesReturn",
+		"truncated kubelet: upgrade again":                                 "TestFailedChangesReturn",
+		"missing kubelet: install, then upgrade":                           "TestFailedChangesReturn",
+		"empty config.json: init":                                          "TestLocalRepair",
+		"empty tracker: delete, install":                                   "TestFailedChangesReturn",
+		"a first install that fetches during the outage":                   "TestUnreachableArtifactServer",
+		"drops swap from /etc/fstab, which must exist":                     "TestFstab",
+		"install over a node of another provider":                          "TestProvisionAfterAnotherProvider",
+		"uninstall forgets files, links, units":                            "TestLeaveThenJoinAnotherCluster",
+		"uninstall forgets running containers":                             "TestLeaveEndsContainers",
+		"uninstall --force removes across mount points":                    "TestRemovalLeavesMountedData",
+		"uninstall removes /root/.aws with SSM":                            "TestLeaveKeepsTheOperatorsAWSFiles",
+		"uninstall without a tracker, with an empty one":                   "TestLeaveFromHalfAHost",
+		"uninstall needs the API while kubelet runs":                       "TestLeaveWithoutTheAPI",
+		"a node may not delete its own Node":                               "TestLeaveSaysWhatStays",
+		"nodeadm is not atomic: a power cut at any step":                   "TestCrashAtEveryJournalWrite",
+		"node IP outside the remote node networks passes unseen":           "TestPreflight",
+		"an address that the host does not own passes":                     "TestWaitsForAddressAndClock",
+		"kubelet not stopped by a run that was aborted, and half a change": "TestAbortAtEveryStep",
+	}
+}
+
+// TestEveryTrapHasItsTest keeps the list above true.
+func TestEveryTrapHasItsTest(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code.Write(content)
+	}
+	for trap, name := range traps() {
+		if !strings.Contains(code.String(), "\nfunc "+name+"(t *testing.T) {") {
+			t.Errorf("%s: there is no %s", trap, name)
+		}
+	}
+}
