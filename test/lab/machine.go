@@ -238,7 +238,23 @@ func (m *Machine) PowerCut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	<-m.nspawn.Done()
+	return m.off(ctx)
+}
+
+// Shutdown has the machine's systemd power it off in order, as before a reboot, and waits until it is off.
+func (m *Machine) Shutdown(ctx context.Context) error {
+	// The command ends with the machine, so its own end says nothing.
+	_, _ = m.Host.Exec(ctx, "systemctl", "--no-block", "poweroff")
+	return m.off(ctx)
+}
+
+// off waits for the end of nspawn and removes what it leaves.
+func (m *Machine) off(ctx context.Context) error {
+	select {
+	case <-m.nspawn.Done():
+	case <-ctx.Done():
+		return fmt.Errorf("cannot wait for %s to be off: %w", m.Host.Name, ctx.Err())
+	}
 	m.nspawn = nil
 	m.Host.spaces = m.outside
 	for _, root := range cgroupRoots() {
