@@ -384,9 +384,11 @@ func TestSwitchOfAHostThatIsRemoved(t *testing.T) {
 	wantSequence(t, second, 2)
 	n.site.Pool.GetNodePool().Hosts = nil
 	n.Apply(n.site.Pool)
-	if _, err := n.Operator().Delete(t.Context(), &planev1.DeleteRequest{Kind: kind.Host, Name: "edge-1"}); err != nil {
-		t.Fatal(err)
-	}
+	n.stream.Status(&agentv1.HostStatus{NodeIp: nodeIP}) // a new installation is no node
+	planetest.Eventually(t, func() (bool, string) {
+		_, err := n.Operator().Delete(t.Context(), &planev1.DeleteRequest{Kind: kind.Host, Name: "edge-1"})
+		return err == nil, fmt.Sprint(err)
+	})
 	if st := n.waitFor(t, second.GetId(), failed); st.GetProgress().GetMessage() != "the host was removed from the plane before it answered" {
 		t.Fatalf("got %v", st)
 	}

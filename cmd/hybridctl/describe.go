@@ -60,6 +60,10 @@ func describeHost(w io.Writer, r *planev1.Resource) {
 	}
 	if f := s.GetHost().GetRepaveFields(); len(f) > 0 {
 		out.line("Repave", "needed for "+strings.Join(f, ", "))
+		describeForecast(out, "Forecast", s.GetHost().GetForecast())
+	}
+	if remarks := s.GetHost().GetRemarks(); len(remarks) > 0 {
+		out.line("By hand", remarks...)
 	}
 	describeOperation(out, s.GetOperation())
 	describeSwitch(out, s.GetNetworkSwitch())
@@ -86,11 +90,11 @@ func describeOperation(out sheet, op *agentv1.OperationProgress) {
 	if op == nil {
 		return
 	}
-	state := strings.ToLower(manifest.EnumWord(op.GetState().Descriptor(), op.GetState().Number()))
+	state := stateWord(op)
 	if op.GetStep() != "" {
 		state += " at " + op.GetStep()
 	}
-	out.line("Operation", fmt.Sprintf("%s %s, %s", strings.ToLower(manifest.EnumWord(op.GetKind().Descriptor(), op.GetKind().Number())), op.GetOperationId(), state))
+	out.line("Operation", fmt.Sprintf("%s %s, %s", kindOfOperation(op), op.GetOperationId(), state))
 	if op.GetEndedAt() != nil {
 		out.line("Outcome", op.GetMessage())
 	} else {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"hybridagent/plane/kind"
+	"hybridagent/plane/manifest"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
 
@@ -70,6 +72,10 @@ func get(cmd *cobra.Command, g *globals, o output, args []string) error {
 
 // writeMore writes below the row of one resource what has no place in it.
 func writeMore(w io.Writer, r *planev1.Resource) {
+	if ro := r.GetNodePoolStatus().GetRollout(); ro != nil {
+		fmt.Fprintln(w)
+		paragraph(w, rolloutText(ro))
+	}
 	if problems := r.GetNodePoolStatus().GetProblems(); len(problems) > 0 {
 		fmt.Fprintln(w)
 		for _, p := range problems {
@@ -98,4 +104,13 @@ func getNICs(cmd *cobra.Command, g *globals, o output, host string) error {
 		nicTable(nics).write(cmd.OutOrStdout())
 		return nil
 	})
+}
+
+// rolloutText is the repave of a pool in a sentence.
+func rolloutText(ro *planev1.RolloutStatus) string {
+	began := ""
+	if ro.GetStartedAt() != nil {
+		began = ", begun " + timeText(ro.GetStartedAt().AsTime())
+	}
+	return fmt.Sprintf("Repave: %s, %d of %d hosts done%s", strings.ToLower(manifest.EnumWord(ro.GetState().Descriptor(), ro.GetState().Number())), ro.GetDone(), ro.GetHosts(), began)
 }

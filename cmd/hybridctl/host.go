@@ -30,7 +30,7 @@ func newHost(g *globals) *cobra.Command {
 		Args:  usage(cobra.NoArgs),
 		RunE:  needSubcommand,
 	}
-	cmd.AddCommand(newSetVPN(g))
+	cmd.AddCommand(newSetVPN(g), newRetryNetwork(g))
 	return cmd
 }
 

@@ -104,7 +104,7 @@ an operation goes on that was not waited for.`,
 	})
 	root.PersistentFlags().StringVar(&g.context, "context", "", "context file (default $HYBRIDCTL_CONTEXT, else ~/.config/hybridctl/context.yaml)")
 	root.PersistentFlags().DurationVar(&g.timeout, "timeout", defaultTimeout, "how long to wait for the plane")
-	root.AddCommand(newApply(g), newGet(g), newDescribe(g), newDelete(g), newToken(g), newProvision(g), newRepave(g), newHost(g), newCA(g), newVersion())
+	root.AddCommand(newApply(g), newGet(g), newDescribe(g), newDelete(g), newToken(g), newProvision(g), newRepave(g), newOperation(g), newHost(g), newCA(g), newVersion())
 	return root
 }
 

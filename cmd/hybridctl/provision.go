@@ -14,7 +14,8 @@ func newProvision(g *globals) *cobra.Command {
 		Use:   "provision HOST",
 		Short: "Have a failed provisioning tried again",
 		Long: `Have the failed provisioning of a host tried again, once what made it fail is
-mended. A first provisioning needs no command: it begins when the host is ready.`,
+mended. A first provisioning needs no command: it begins when the host is ready. A
+failed leave is tried again in the same way ('hybridctl operation retry HOST').`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return g.call(cmd.Context(), func(ctx context.Context, c planev1.PlaneServiceClient) error {

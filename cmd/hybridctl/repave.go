@@ -152,18 +152,18 @@ func repaveRow(t *table, h *planev1.RepaveHost) {
 		f = nil
 	}
 	t.add(text(h.GetHostId()), will, text(orDash(f.GetPath())), text(fetches(f)), text(span(f.GetDowntime().AsDuration())), text(span(f.GetDuration().AsDuration())))
+	var notes []string
 	if h.GetReason() != "" {
-		t.note(h.GetReason())
+		notes = append(notes, h.GetReason())
 	}
 	if h.GetRepave() && len(h.GetFields()) > 0 {
-		t.note("differs in " + strings.Join(h.GetFields(), ", "))
+		notes = append(notes, "differs in "+strings.Join(h.GetFields(), ", "))
 	}
-	for _, why := range f.GetReasons() {
-		t.note(why)
-	}
+	notes = append(notes, f.GetReasons()...)
 	if len(f.GetSteps()) > 0 {
-		t.note("steps: " + strings.Join(stepNames(f), ", "))
+		notes = append(notes, "steps: "+strings.Join(stepNames(f), ", "))
 	}
+	t.note(notes...)
 }
 
 func stepNames(f *agentv1.Forecast) []string {

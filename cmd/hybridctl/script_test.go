@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -57,6 +59,7 @@ func TestScripts(t *testing.T) {
 			t.Parallel()
 			p := planetest.Start(t)
 			cert, key := planetest.NodeCA(t)
+			nodes := map[string]*planetest.Node{}
 			testscript.Run(t, testscript.Params{
 				Files: []string{file},
 				Setup: func(env *testscript.Env) error {
@@ -69,6 +72,8 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"enrol":     func(ts *testscript.TestScript, neg bool, args []string) { enrol(ts, p, neg, args) },
 					"play":      func(ts *testscript.TestScript, _ bool, args []string) { play(t, ts, p, args) },
+					"node":      func(ts *testscript.TestScript, _ bool, args []string) { playNode(ts, p, nodes, args) },
+					"until":     func(ts *testscript.TestScript, _ bool, args []string) { until(ts, args) },
 					"stopplane": func(*testscript.TestScript, bool, []string) { p.Stop() },
 				},
 			})
@@ -131,6 +136,57 @@ func play(t *testing.T, ts *testscript.TestScript, p *planetest.Plane, args []st
 		resp, err := p.Operator().Get(context.Background(), &planev1.GetRequest{Kind: kind.Host, Name: h.ID})
 		return err == nil && resp.GetResource().GetEdgeHostStatus().GetHost().GetNic() != "", "the host has not reported"
 	})
+}
+
+// playNode enrols a host that becomes a node and behaves by itself: node HOST END,
+// where END is how its repaves and leaves end; again for one that is there, to
+// change that, and with "now" to end what runs.
+func playNode(ts *testscript.TestScript, p *planetest.Plane, nodes map[string]*planetest.Node, args []string) {
+	ends := map[string]planetest.End{"well": planetest.EndWell, "badly": planetest.EndBadly, "never": planetest.EndNever, "refused": planetest.EndRefused}
+	if len(args) < 2 {
+		ts.Fatalf("usage: node HOST well|badly|never|refused [now]")
+	}
+	end, ok := ends[args[1]]
+	if !ok {
+		ts.Fatalf("%s is no end", args[1])
+	}
+	behave := func(op *agentv1.Operation) planetest.End {
+		if op.GetKind() == agentv1.OperationKind_OPERATION_KIND_PROVISION {
+			return planetest.EndWell
+		}
+		return end
+	}
+	switch n := nodes[args[0]]; {
+	case n == nil:
+		nodes[args[0]] = p.Enrolled(args[0]).Play(behave)
+	case len(args) == 3:
+		n.Finish(end)
+	default:
+		n.Behave(behave)
+	}
+}
+
+// until runs a command again and again until its output matches: until REGEXP
+// PROGRAM ARG...
+func until(ts *testscript.TestScript, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP PROGRAM ARG...")
+	}
+	want := regexp.MustCompile("(?ms)" + args[0])
+	tick, deadline := time.NewTicker(20*time.Millisecond), time.After(10*time.Second)
+	defer tick.Stop()
+	for {
+		err := ts.Exec(args[1], args[2:]...)
+		out := ts.ReadFile("stdout")
+		if err == nil && want.MatchString(out) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("no %q within ten seconds: %v\n%s", args[0], err, out)
+		}
+	}
 }
 
 // enrol plays a host: enrol HOST TOKENFILE. It reports two NICs and stays

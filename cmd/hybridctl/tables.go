@@ -106,6 +106,8 @@ func nodeState(s *planev1.EdgeHostStatus) cell {
 	switch {
 	case op.GetState() == agentv1.OperationState_OPERATION_STATE_FAILED:
 		return cell{text: "failed", style: styleBad}
+	case op.GetState() == agentv1.OperationState_OPERATION_STATE_ABORTED:
+		return cell{text: "aborted", style: styleBad}
 	case op.GetState() == agentv1.OperationState_OPERATION_STATE_REFUSED || refusedOperation(s):
 		return cell{text: "refused", style: styleBad}
 	}

@@ -67,9 +67,13 @@ func switchRefused(id string, err error) error {
 	}
 }
 
-// GetOperation answers where an operation stands.
+// GetOperation answers where an operation stands; without an ID the one under way,
+// else the last one.
 func (s *Server) GetOperation(_ context.Context, req *planev1.GetOperationRequest) (*planev1.GetOperationResponse, error) {
 	st := s.ops.Operation(req.GetHostId(), req.GetOperationId())
+	if st == nil && req.GetOperationId() == "" {
+		return nil, status.Errorf(codes.NotFound, "host %q has no operation under way, and had none", req.GetHostId())
+	}
 	if st == nil {
 		return nil, status.Errorf(codes.NotFound, "host %q has no operation %q, neither pending nor as its last one", req.GetHostId(), req.GetOperationId())
 	}

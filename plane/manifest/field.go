@@ -216,6 +216,11 @@ func (d *decoder) number(f protoreflect.FieldDescriptor, n ast.Node, path string
 		if v, err = strconv.ParseUint(text, 10, 64); err == nil {
 			return protoreflect.ValueOfUint64(v), true
 		}
+	case protoreflect.Int32Kind:
+		var v int64
+		if v, err = strconv.ParseInt(text, 10, 32); err == nil {
+			return protoreflect.ValueOfInt32(int32(v)), true
+		}
 	case protoreflect.Int64Kind:
 		var v int64
 		if v, err = strconv.ParseInt(text, 10, 64); err == nil {
