@@ -17,6 +17,7 @@ import (
 	"hybridagent/plane/api"
 	"hybridagent/plane/ca"
 	"hybridagent/plane/fleet"
+	"hybridagent/plane/ospack"
 	"hybridagent/plane/rollout"
 	"hybridagent/plane/store"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -46,6 +47,9 @@ type Config struct {
 	UnsafeNoFsync bool
 	// Now is the plane's clock; nil: time.Now.
 	Now func() time.Time
+	// ResolveImage answers the digest that an image's tag has; nil: ospack.Resolve,
+	// which asks its registry.
+	ResolveImage func(ctx context.Context, image string) (string, error)
 	// Ready is called once the plane serves; may be nil.
 	Ready func(Info)
 }
@@ -70,6 +74,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.ResolveImage == nil {
+		cfg.ResolveImage = ospack.Resolve
+	}
 	lis, err := listen(ctx, &cfg)
 	if err != nil {
 		return err
@@ -88,7 +95,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	ops, err := rollout.New(ctx, rollout.Config{Store: st, Signer: authority, Hosts: hosts, Now: cfg.Now, Log: cfg.Log.Named("rollout")})
+	ops, err := rollout.New(ctx, rollout.Config{
+		Store: st, Signer: authority, Hosts: hosts, ResolveImage: cfg.ResolveImage, Now: cfg.Now, Log: cfg.Log.Named("rollout"),
+	})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"hybridagent/plane/kind"
@@ -58,7 +59,37 @@ func TestRefusedFields(t *testing.T) {
 		`resources[1].spec.kubernetes.kubeletFlags[0]: --node-ip is set by the agent`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
 			p.Kubernetes.KubeletFlags = []string{"--node-ip=1"}
 		},
-		`resources[1].spec.kubernetes.containerdSource: "snap" is none of`:              func(_ *planetest.Site, _ cluster, p profile, _ pool) { p.Kubernetes.ContainerdSource = "snap" },
+		`resources[1].spec.kubernetes.containerdSource: "snap" is none of`: func(_ *planetest.Site, _ cluster, p profile, _ pool) { p.Kubernetes.ContainerdSource = "snap" },
+		`resources[1].spec.os.drain.timeout: 90000 is more than 86400 seconds`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Os.Drain = &planev1.DrainSpec{Timeout: proto.Uint32(90000)}
+		},
+		`resources[1].spec.os.drain.gracePeriod: 90000 is more than 86400 seconds`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Os.Drain = &planev1.DrainSpec{GracePeriod: proto.Int32(90000)}
+		},
+		`resources[1].spec.os.drain.skipWaitForDeleteTimeout: 0 is not 1 to 86400 seconds`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Os.Drain = &planev1.DrainSpec{SkipWaitForDeleteTimeout: proto.Uint32(0)}
+		},
+		`resources[1].spec.os.manifest: line 4, pack.drain.timout: is unknown`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Os.Mode, p.Os.Manifest = planev1.OSMode_OS_MODE_APPLIANCE, "pack:\n  content: {images: [{image: 'r/u:nodeadm-1.31.5'}]}\n  drain:\n    timout: 60\n"
+		},
+		`resources[1].spec.kubernetes.nodeadm.url: is missing`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Kubernetes.Nodeadm = &planev1.NodeadmSpec{}
+		},
+		`resources[1].spec.kubernetes.nodeadm.url: "ftp://x/y" is no https:// or http:// URL`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Kubernetes.Nodeadm = &planev1.NodeadmSpec{Url: "ftp://x/y"}
+		},
+		`resources[1].spec.kubernetes.nodeadm.url: holds a user name or password`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Kubernetes.Nodeadm = &planev1.NodeadmSpec{Url: "https://a:b@x/y"}
+		},
+		`resources[1].spec.kubernetes.nodeadm.sha256: "ABC" is no lowercase hexadecimal SHA-256`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Kubernetes.Nodeadm = &planev1.NodeadmSpec{Url: "https://x/y", Sha256: "ABC"}
+		},
+		`resources[1].spec.kubernetes.kubeletConfig.maxpods: is no field of kubelet's configuration; did you mean maxPods?`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Kubernetes.KubeletConfig = &structpb.Struct{Fields: map[string]*structpb.Value{"maxpods": structpb.NewNumberValue(9), "maxPods": structpb.NewNumberValue(9)}}
+		},
+		`resources[1].spec.kubernetes.kubeletConfig.evictonHard: is no field of kubelet's configuration; did you mean evictionHard?`: func(_ *planetest.Site, _ cluster, p profile, _ pool) {
+			p.Kubernetes.KubeletConfig = &structpb.Struct{Fields: map[string]*structpb.Value{"evictonHard": structpb.NewNullValue(), "fieldOfTomorrow": structpb.NewNullValue()}}
+		},
 		`resources[1].spec.network.customCni: "cilium" is neither`:                      func(_ *planetest.Site, _ cluster, p profile, _ pool) { p.Network.CustomCni = "cilium" },
 		`resources[2].spec.cluster: HybridCluster "other" does not exist`:               func(_ *planetest.Site, _ cluster, _ profile, n pool) { n.Cluster = "other" },
 		`resources[2].spec.profileVersion: HybridProfile "shop" has no version "1.0.1"`: func(_ *planetest.Site, _ cluster, _ profile, n pool) { n.ProfileVersion = "1.0.1" },

@@ -60,7 +60,7 @@ func Compile(in Input) (Output, error) {
 		if err := fill(a, in); err != nil {
 			return Output{}, fmt.Errorf("cannot compile the assignment of host %s: %w", in.HostID, err)
 		}
-		drain = Drain(in.Profile.GetHybridProfile().GetOs().GetDrain())
+		drain = Drain(drainSpec(in.Profile.GetHybridProfile()))
 	}
 	b, err := deterministic.Marshal(a)
 	if err != nil {
@@ -112,6 +112,10 @@ func nodeSpec(in Input, cluster *planev1.HybridClusterSpec, pool *planev1.NodePo
 	if err != nil {
 		return nil, err
 	}
+	image, err := osImage(in.Profile.GetHybridProfile())
+	if err != nil {
+		return nil, err
+	}
 	name := cluster.GetClusterName()
 	if name == "" {
 		name = in.Cluster.GetMetadata().GetName()
@@ -132,6 +136,7 @@ func nodeSpec(in Input, cluster *planev1.HybridClusterSpec, pool *planev1.NodePo
 		VpnServers:         in.Host.GetVpnServers(),
 		RemoteNodeCidrs:    cluster.GetRemoteNodeCidrs(),
 		Nic:                nicSelector(in.Host.GetNic()),
+		OsImage:            image,
 		Nodeadm:            nodeadm(k8s.GetNodeadm()),
 	}, nil
 }

@@ -140,12 +140,16 @@ func TestNodeDigest(t *testing.T) {
 		"endpoint access": {func(in compile.Input) {
 			in.Cluster.GetHybridCluster().EndpointAccess = agentv1.EndpointAccess_ENDPOINT_ACCESS_PUBLIC
 		}, false},
-		"probe targets":       {func(in compile.Input) { in.Cluster.GetHybridCluster().ProbeTargets = nil }, false},
-		"VPN server":          {func(in compile.Input) { in.Host.VpnServers = in.Host.VpnServers[:1] }, true},
-		"NIC":                 {func(in compile.Input) { in.Host.Nic = "lan0" }, true},
-		"host name":           {func(in compile.Input) { in.Host.HostName = "x" }, false},
-		"Kubernetes version":  {func(in compile.Input) { in.Profile.GetHybridProfile().GetKubernetes().Version = "1.31.6" }, true},
-		"kubelet config":      {func(in compile.Input) { in.Profile.GetHybridProfile().GetKubernetes().KubeletConfig = nil }, true},
+		"probe targets":      {func(in compile.Input) { in.Cluster.GetHybridCluster().ProbeTargets = nil }, false},
+		"VPN server":         {func(in compile.Input) { in.Host.VpnServers = in.Host.VpnServers[:1] }, true},
+		"NIC":                {func(in compile.Input) { in.Host.Nic = "lan0" }, true},
+		"host name":          {func(in compile.Input) { in.Host.HostName = "x" }, false},
+		"Kubernetes version": {func(in compile.Input) { in.Profile.GetHybridProfile().GetKubernetes().Version = "1.31.6" }, true},
+		"kubelet config":     {func(in compile.Input) { in.Profile.GetHybridProfile().GetKubernetes().KubeletConfig = nil }, true},
+		"nodeadm": {func(in compile.Input) {
+			in.Profile.GetHybridProfile().GetKubernetes().Nodeadm = &planev1.NodeadmSpec{Url: "https://x/nodeadm", Sha256: "x"}
+		}, true},
+		"drain":               {func(in compile.Input) { in.Profile.GetHybridProfile().GetOs().Drain = &planev1.DrainSpec{} }, false},
 		"version number only": {func(in compile.Input) { in.Profile.GetHybridProfile().Version = "2.0.0" }, false},
 		"custom CNI": {func(in compile.Input) {
 			in.Profile.GetHybridProfile().Network = &planev1.NetworkLayer{CustomCni: "calico"}
@@ -172,6 +176,31 @@ func TestCompileRefusesWhatDoesNotFit(t *testing.T) {
 	in.Profile.GetHybridProfile().GetKubernetes().ContainerdConfig = string(make([]byte, 300<<10))
 	if _, err := compile.Compile(in); err == nil {
 		t.Error("an assignment larger than a message was compiled")
+	}
+}
+
+// TestAppliance: the image comes from the manifest, and so do the drain options unless
+// the profile has its own.
+func TestAppliance(t *testing.T) {
+	in := input(t)
+	timeout := uint32(7)
+	o := in.Profile.GetHybridProfile().GetOs()
+	o.Mode = planev1.OSMode_OS_MODE_APPLIANCE
+	o.Manifest = "pack:\n  content:\n    images:\n      - image: 'registry.example/ubuntu:nodeadm-{{ .spectro.system.kubernetes.version }}-shop'\n  drain:\n    timeout: 90\n    cordon: false\n"
+	out := must(t, in)
+	if uri := out.Assignment.GetNode().GetOsImage().GetUri(); uri != "registry.example/ubuntu:nodeadm-1.31.5-shop" {
+		t.Errorf("image %q", uri)
+	}
+	if d := out.Drain; d.GetTimeout().GetSeconds() != 90 || d.GetCordon() || d.GetGracePeriodSeconds() != 60 || !d.GetForce() || d.GetDisableEviction() || d.GetSkipWaitForDeleteTimeout().GetSeconds() != 60 {
+		t.Errorf("drain %v", d)
+	}
+	o.Drain = &planev1.DrainSpec{Timeout: &timeout}
+	if d := must(t, in).Drain; d.GetTimeout().GetSeconds() != 7 || !d.GetCordon() {
+		t.Errorf("drain %v", d)
+	}
+	o.Manifest = "pack: {}"
+	if _, err := compile.Compile(in); err == nil {
+		t.Error("a manifest without an image was compiled")
 	}
 }
 

@@ -40,3 +40,7 @@ func edits(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Distance is the number of letters that have to be changed, added or removed to
+// turn one word into another.
+func Distance(a, b string) int { return edits(a, b) }

@@ -30,6 +30,7 @@ type Plane struct {
 	done    chan error
 	now     func() time.Time
 	address string
+	resolve func(context.Context, string) (string, error)
 }
 
 // Start runs a plane on a fresh data directory until the test ends.
@@ -38,7 +39,18 @@ func Start(t testing.TB) *Plane { return StartAt(t, time.Now) }
 // StartAt is Start with a clock.
 func StartAt(t testing.TB, now func() time.Time) *Plane {
 	t.Helper()
-	p := &Plane{t: t, Dir: t.TempDir(), now: now, address: "127.0.0.1:0"}
+	return start(t, now, nil)
+}
+
+// StartWithRegistry is Start with what answers for every registry.
+func StartWithRegistry(t testing.TB, resolve func(ctx context.Context, image string) (string, error)) *Plane {
+	t.Helper()
+	return start(t, time.Now, resolve)
+}
+
+func start(t testing.TB, now func() time.Time, resolve func(context.Context, string) (string, error)) *Plane {
+	t.Helper()
+	p := &Plane{t: t, Dir: t.TempDir(), now: now, address: "127.0.0.1:0", resolve: resolve}
 	p.run()
 	t.Cleanup(p.Stop)
 	return p
@@ -57,7 +69,7 @@ func (p *Plane) run() {
 	log := zaptest.NewLogger(p.t, zaptest.Level(zap.WarnLevel))
 	go func() {
 		p.done <- plane.Run(ctx, plane.Config{
-			DataDir: p.Dir, Listener: lis, Version: "test", Log: log, UnsafeNoFsync: true, Now: p.now,
+			DataDir: p.Dir, Listener: lis, Version: "test", Log: log, UnsafeNoFsync: true, Now: p.now, ResolveImage: p.resolve,
 			Ready: func(i plane.Info) { ready <- i },
 		})
 	}()
