@@ -139,7 +139,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer c.images.close()
 	watch.Go(func() { c.watchOverdue(ctx) })
 	c.resume()
-	c.resumeRollouts(ctx)
+	// What was chosen while the plane was away is taken notice of, and pools that are
+	// gone are forgotten.
+	c.lookRollouts(ctx, false)
 	for {
 		id, ok := c.cfg.Hosts.NextChanged(ctx)
 		if !ok {

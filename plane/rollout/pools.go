@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -186,27 +185,21 @@ func (c *Controller) forgetRollout(ctx context.Context, pool string) error {
 	return nil
 }
 
-// resumeRollouts looks at every pool once: what was chosen while the plane was away
-// is taken notice of, and pools that are gone are forgotten.
-func (c *Controller) resumeRollouts(ctx context.Context) {
+// lookRollouts looks at every pool, or at those alone whose rollout runs: not
+// everything that lets one go on is a change of a host.
+func (c *Controller) lookRollouts(ctx context.Context, running bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	pools := make([]string, 0, len(c.rollouts))
-	for pool := range c.rollouts {
-		pools = append(pools, pool)
-	}
-	for _, pool := range pools {
-		if err := c.lookPool(ctx, pool); err != nil && ctx.Err() == nil {
-			c.cfg.Log.Error("rollout of a pool waits", zap.String("pool", pool), zap.Error(err))
-			time.AfterFunc(retryDelay, func() { c.wakePool(pool) })
+	var pools []string
+	for pool, ro := range c.rollouts {
+		if ro.running() || !running {
+			pools = append(pools, pool)
 		}
 	}
-}
-
-// wakePool has a pool looked at, by way of its hosts.
-func (c *Controller) wakePool(pool string) {
-	p, ok := c.cfg.Hosts.Pool(pool)
-	if ok && len(p.Hosts) > 0 {
-		c.cfg.Hosts.Changed(p.Hosts[0])
+	for _, pool := range pools {
+		// What fails here is tried again with the next tick.
+		if err := c.lookPool(ctx, pool); err != nil && ctx.Err() == nil {
+			c.cfg.Log.Error("rollout of a pool waits", zap.String("pool", pool), zap.Error(err))
+		}
 	}
 }

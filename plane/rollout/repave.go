@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -86,7 +85,6 @@ func (c *Controller) Repave(ctx context.Context, pool string, only []string, for
 	c.cfg.Log.Info("repave of a pool is asked for", zap.String("pool", pool), zap.Int("hosts", len(ro.Turns)), zap.Bool("force", force))
 	if err := c.lookPool(ctx, pool); err != nil {
 		c.cfg.Log.Error("rollout of a pool waits", zap.String("pool", pool), zap.Error(err))
-		time.AfterFunc(retryDelay, func() { c.wakePool(pool) })
 	}
 	return planned, nil
 }

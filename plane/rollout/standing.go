@@ -64,6 +64,16 @@ func (h hostAt) stands(force bool) (standing, string) {
 	}
 }
 
+// answers says whether the host is connected and its word on the assignment is to
+// come.
+func (h hostAt) answers() bool {
+	v := h.view
+	if v.Stream == 0 {
+		return false
+	}
+	return !v.Reported || v.Result.GetGeneration() != v.Generation || v.Result.GetAccepted() && v.Status.GetGeneration() != v.Generation
+}
+
 func firstRefusal(r *agentv1.AssignmentResult) string {
 	if len(r.GetRefusals()) == 0 {
 		return "no reason given"

@@ -44,7 +44,7 @@ func (ro poolRollout) step(hosts []hostAt, now time.Time) (out poolRollout, next
 		out.State, out.EndedAt = planev1.RolloutState_ROLLOUT_STATE_DONE, now
 		return out, ""
 	}
-	return out, out.next(hosts)
+	return out, out.next(hosts, now)
 }
 
 // settle ends a turn whose operation has ended; why is set when that stops the
@@ -100,16 +100,22 @@ func (ro poolRollout) ended() bool {
 }
 
 // next is the first host in the pool's order that can be repaved, while no other of
-// the pool is.
-func (ro poolRollout) next(hosts []hostAt) string {
+// the pool is. One that is about to answer is waited for a while: whoever tries a
+// version on the first host of a pool does not want another to be the first.
+func (ro poolRollout) next(hosts []hostAt, now time.Time) string {
 	if busy(hosts) != nil {
 		return ""
 	}
 	for _, h := range hosts {
-		if t, ok := ro.turn(h.id); ok && t.State == turnWaits {
-			if s, _ := h.stands(t.Force); s == standsReady {
-				return h.id
-			}
+		t, ok := ro.turn(h.id)
+		if !ok || t.State != turnWaits {
+			continue
+		}
+		switch s, _ := h.stands(t.Force); {
+		case s == standsReady:
+			return h.id
+		case h.answers() && now.Sub(ro.StartedAt) < answerTime:
+			return ""
 		}
 	}
 	return ""

@@ -165,7 +165,7 @@ func lateSuccess(r record, p *agentv1.OperationProgress, now time.Time) (record,
 	return r, &o
 }
 
-// watchOverdue has hosts looked at whose answer is due, or that hold up a rollout,
+// watchOverdue has hosts looked at whose answer is due, and pools whose rollout runs,
 // until the context ends.
 func (c *Controller) watchOverdue(ctx context.Context) {
 	tick := time.NewTicker(overdueCheck)
@@ -174,6 +174,7 @@ func (c *Controller) watchOverdue(ctx context.Context) {
 		for _, id := range c.overdue(c.cfg.Now()) {
 			c.cfg.Hosts.Changed(id)
 		}
+		c.lookRollouts(ctx, true)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -189,13 +190,6 @@ func (c *Controller) overdue(now time.Time) []string {
 	for id, r := range c.records {
 		if p := r.Pending; p != nil && p.Switch != nil && !now.Before(p.Switch.AnswerBy) {
 			out = append(out, id)
-		}
-	}
-	for _, ro := range c.rollouts {
-		for _, t := range ro.Turns {
-			if ro.running() && t.State == turnUnderway && now.Sub(t.Since) >= repaveAnswer {
-				out = append(out, t.HostID)
-			}
 		}
 	}
 	return out

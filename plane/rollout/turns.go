@@ -16,6 +16,10 @@ const (
 	// repaveAnswer is how long a host's turn may take before its pool's rollout stops:
 	// the operation's own hour does not count the time that the host is without power.
 	repaveAnswer = 2 * time.Hour
+	// answerTime is how long, at the begin of a rollout, the order of the pool is kept
+	// for hosts that are connected and have not answered their assignment: a trial of
+	// the network takes up to 45 s.
+	answerTime = time.Minute
 )
 
 // poolRollout is what is stored of a pool's repave, as JSON. A value of it is never
