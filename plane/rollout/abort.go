@@ -84,10 +84,19 @@ func (o order) aborted(why string, now time.Time) order {
 	return o
 }
 
-// concludeAbort ends the pending operation where the host has answered its abort and
-// never began it: it is not sent any more.
+// abortAnswer is how long the answer to an abort may take that a host with an open
+// stream was sent.
+const abortAnswer = 2 * time.Minute
+
+// concludeAbort ends the pending operation where the host has answered its abort, or
+// does not, and never began it: it is not sent any more.
 func concludeAbort(r record, v fleet.View, now time.Time) (record, *order) {
-	if r.Pending == nil || r.Abort == nil || v.Abort.GetOperationId() != r.Abort.ID || !final(v.Abort.GetState()) || !untouched(r.Pending, v) {
+	if r.Pending == nil || r.Abort == nil || !untouched(r.Pending, v) {
+		return r, nil
+	}
+	answered := v.Abort.GetOperationId() == r.Abort.ID && final(v.Abort.GetState())
+	silent := v.Reported && v.Stream == r.abortSentOn && now.Sub(r.Abort.SignedAt) >= abortAnswer
+	if !answered && !silent {
 		return r, nil
 	}
 	return r.end(r.Pending.aborted("aborted before the host had begun it", now))

@@ -36,7 +36,7 @@ func decide(r *record, v fleet.View) action {
 		return decideSwitch(r, v)
 	case r.Abort != nil:
 		return actNothing // never sent any more: the abort is higher in sequence
-	case leaving(r, v) && untouched(p, v) && !wanted(r, v):
+	case leaving(r, v) && untouched(p, v) && !wanted(r, v) && v.Stream != r.sentOn:
 		return actLeave
 	case outdated(r, v):
 		return actSign
@@ -114,15 +114,15 @@ func outdated(r *record, v fleet.View) bool {
 }
 
 // obsolete: the pending repave or leave is untouched, and nobody wants it; the
-// rollout signs another. A leave goes only where this stream has not brought it:
-// the host may be about to begin.
+// rollout signs another. It goes only where this stream has not brought it: the host
+// may be about to begin.
 func obsolete(r *record, v fleet.View) bool {
 	p := r.Pending
 	switch {
-	case !drains(p.kind()) || !untouched(p, v) || !v.Reported:
+	case !drains(p.kind()) || !untouched(p, v) || !v.Reported || v.Stream == r.sentOn:
 		return false
 	case p.kind() == agentv1.OperationKind_OPERATION_KIND_LEAVE:
-		return !wanted(r, v) && v.Stream != r.sentOn
+		return !wanted(r, v)
 	default:
 		took := v.Result.GetAccepted() && v.Result.GetGeneration() == v.Generation && v.Status.GetGeneration() == v.Generation
 		return took && (!wanted(r, v) || p.NodeIP != repaveIP(v))

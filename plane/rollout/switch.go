@@ -188,7 +188,8 @@ func (c *Controller) overdue(now time.Time) []string {
 	defer c.recordsMu.RUnlock()
 	var out []string
 	for id, r := range c.records {
-		if p := r.Pending; p != nil && p.Switch != nil && !now.Before(p.Switch.AnswerBy) {
+		p := r.Pending
+		if p != nil && p.Switch != nil && !now.Before(p.Switch.AnswerBy) || r.Abort != nil && now.Sub(r.Abort.SignedAt) >= abortAnswer {
 			out = append(out, id)
 		}
 	}
