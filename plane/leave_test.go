@@ -159,9 +159,11 @@ func TestPlaneMadeAnewHasNoNodeLeave(t *testing.T) {
 		_, err := p.Operator().Repave(t.Context(), &planev1.RepaveRequest{Pool: "shop-1"})
 		return err == nil, fmt.Sprint(err)
 	})
-	if op := open(t, p, s.Operation()); op.GetKind() != repave {
-		t.Fatalf("got %v", op)
+	first := open(t, p, s.Operation())
+	if first.GetKind() != repave {
+		t.Fatalf("got %v", first)
 	}
+	end(s, first, failed)
 	site.Pool.GetNodePool().Hosts = nil
 	p.Apply(site.Pool)
 	u = s.Assignment()
