@@ -91,6 +91,8 @@ func TestSignedAbort(t *testing.T) {
 	if end := b.end(abort.GetId()); end.GetState() != succeeded || end.GetStartedAt() == nil {
 		t.Errorf("the abort, from the journal = %v", end)
 	}
+	write(t, filepath.Join(dir, "operations", "sequence"), "damaged")
+	b.afterAbort(t, op, abort)
 }
 
 // afterAbort submits again what was submitted before, and what is too old.
@@ -323,7 +325,15 @@ func TestLocalOperation(t *testing.T) {
 	if err := b.submit(optest.Operation(5)); err != nil {
 		t.Errorf("the plane's last operation again: %v", err)
 	}
+	b.Close()
 	write(t, filepath.Join(dir, "operations", "sequence"), "damaged")
+	b = start(t, dir, step)
+	if err := b.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if end := b.end(""); end.GetOperationId() != local.GetId() {
+		t.Errorf("by the journals the last operation is %v", end)
+	}
 	if err := b.submit(optest.Operation(4)); refusal(err) != stale {
 		t.Errorf("an old operation after the sequence was damaged: %v", err)
 	}
@@ -331,6 +341,18 @@ func TestLocalOperation(t *testing.T) {
 		t.Errorf("the plane's next operation: %v", err)
 	}
 	b.end("")
+	second := optest.Operation(2)
+	second.Sequence = nil
+	if err := b.SubmitLocal(second); err != nil {
+		t.Fatal(err)
+	}
+	b.end("")
+	b.Close()
+	write(t, filepath.Join(dir, "operations", "sequence"), "damaged")
+	b = start(t, dir, step)
+	if end := b.end(""); end.GetOperationId() != second.GetId() {
+		t.Errorf("by the journals the last operation is %v", end)
+	}
 }
 
 func write(t *testing.T, path, content string) {

@@ -29,6 +29,9 @@ type life struct {
 	engine  *Engine
 	begun   chan string
 	release chan struct{}
+	// marked holds back what follows an answer until the answer is marked: else
+	// the mark would count for later writes.
+	marked chan struct{}
 }
 
 // lifePlan is the plan of an operation of the life: a script, but a step with ^
@@ -40,7 +43,7 @@ func lifePlan(id string) []script {
 
 func recordLife(t *testing.T, restarts bool) *life {
 	t.Helper()
-	l := &life{t: t, dir: filepath.Join(t.TempDir(), "operations"), disk: recorder(t), begun: make(chan string, 8), release: make(chan struct{}, 8)}
+	l := &life{t: t, dir: filepath.Join(t.TempDir(), "operations"), disk: recorder(t), begun: make(chan string, 8), release: make(chan struct{}, 8), marked: make(chan struct{}, 8)}
 	l.process()
 	l.submit(1, false)
 	l.told(1)
@@ -50,7 +53,7 @@ func recordLife(t *testing.T, restarts bool) *life {
 	if _, err := l.engine.Abort("", "local root"); err != nil {
 		t.Fatal(err)
 	}
-	l.disk.Mark("abort " + id26(2) + " by local root")
+	l.mark("abort " + id26(2) + " by local root")
 	l.told(2)
 	// Aborted by the plane.
 	l.submit(3, false)
@@ -59,7 +62,7 @@ func recordLife(t *testing.T, restarts bool) *life {
 	if err := l.engine.Submit(abort, encoded(t, abort)); err != nil {
 		t.Fatal(err)
 	}
-	l.disk.Mark("abort " + id26(3) + " by " + id26(4))
+	l.mark("abort " + id26(3) + " by " + id26(4))
 	l.told(3)
 	l.submit(5, false)
 	l.told(5)
@@ -68,6 +71,7 @@ func recordLife(t *testing.T, restarts bool) *life {
 	l.submit(6, true)
 	<-l.begun
 	if restarts {
+		l.marked <- struct{}{}
 		l.engine.Close()
 		l.process()
 		if err := l.engine.Resume(); err != nil {
@@ -127,7 +131,13 @@ func (l *life) submit(n uint64, local bool) {
 	if err := submit(); err != nil {
 		l.t.Fatal(err)
 	}
-	l.disk.Mark("answered " + op.GetId())
+	l.mark("answered " + op.GetId())
+}
+
+// mark notes an answer and lets go what waits for it.
+func (l *life) mark(text string) {
+	l.disk.Mark(text)
+	l.marked <- struct{}{}
 }
 
 // told waits for the end as a follower is told it.
@@ -144,7 +154,10 @@ func (l *life) told(n uint64) {
 }
 
 // plan plays the script of an operation; each effect is marked before it happens.
-func (l *life) plan(_ context.Context, op *agentv1.Operation, _ []byte) (Plan, error) {
+func (l *life) plan(_ context.Context, op *agentv1.Operation, kept []byte) (Plan, error) {
+	if kept == nil {
+		<-l.marked
+	}
 	mark := func(word string, s script, run Run) {
 		l.disk.Mark(fmt.Sprintf("%s %s %s %d", word, op.GetId(), s.name, run.Attempt))
 	}
@@ -177,6 +190,7 @@ func (l *life) effect(ctx context.Context, s script) error {
 	l.begun <- s.name
 	select {
 	case <-ctx.Done():
+		<-l.marked
 		return ctx.Err()
 	case <-l.release:
 		return nil

@@ -87,8 +87,9 @@ type survivor struct {
 }
 
 func (s *survivor) plan(_ context.Context, op *agentv1.Operation, kept []byte) (Plan, error) {
-	if kept != nil && string(kept) != "kept "+op.GetId() {
-		s.wrong.Errorf("the plan kept %q", kept)
+	planned := slices.ContainsFunc(s.before, func(r journal.Record) bool { return r.Kind == journal.Planned })
+	if planned != (kept != nil) || planned && string(kept) != "kept "+op.GetId() {
+		s.wrong.Errorf("planned before: %v, and the planner is given %q", planned, kept)
 	}
 	before := s.before
 	plan := Plan{Kept: []byte("kept " + op.GetId())}

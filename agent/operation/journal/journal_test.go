@@ -193,8 +193,15 @@ func TestRemoveEnded(t *testing.T) {
 	if err := os.WriteFile(orphan, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	torn := filepath.Join(dir, ".cccccccccccccccccccccccccc.operation.tmp-1")
+	if err := os.WriteFile(torn, []byte("secr"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := store.RemoveEnded(); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(torn); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a write that was cut short left stays: %v", err)
 	}
 	if _, err := os.Stat(orphan); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("signed bytes without a journal stay: %v", err)
