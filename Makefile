@@ -49,11 +49,12 @@ test-crash: ## Kill the process before and after every journal write of every op
 	@cat build/test-crash.txt
 
 .PHONY: e2e
-e2e: setup build-lab ## Run the demo with its breaks and interruptions, and the network's faults on sites
+e2e: setup build-lab ## Run the demo with its breaks and interruptions, faults on sites, then soak and test-kube-kubelet
 	$(GO) test -tags demo -count=1 -parallel 4 -timeout 30m -v ./test/e2e/...
+	@$(MAKE) --no-print-directory soak test-kube-kubelet
 
 .PHONY: soak
-soak: setup build-lab ## Run the long storms: switches, refusals, trials and power cuts by the dozen
+soak: setup build-lab ## Run the long storms: repaves, switches, trials and power cuts by the dozen
 	$(GO) test -tags soak -count=1 -parallel 4 -timeout 30m -v ./test/e2e/...
 
 .PHONY: demo
