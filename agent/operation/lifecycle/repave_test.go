@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"hybridagent/agent/operation/optest"
+	"hybridagent/nodeadm/nodeapi"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
@@ -255,5 +257,27 @@ func TestActivationFailures(t *testing.T) {
 	}
 	if len(messages) != 3 {
 		t.Errorf("messages = %v, want three different ones", messages)
+	}
+}
+
+// TestConfigurationReturnsByInit: kubelet configuration under which the node does
+// not become Ready goes back without a drain, and without an upgrade, which would
+// insist on one.
+func TestConfigurationReturnsByInit(t *testing.T) {
+	t.Parallel()
+	h := newNode(t, "", "")
+	h.options.ReadyDeadline = 300 * time.Millisecond
+	h.options.Node = func(ctx context.Context, _, name string) (nodeapi.Node, error) {
+		node, err := h.kube.Node(ctx, name)
+		if strings.Contains(string(read(t, filepath.Join(h.root, "etc/kubernetes/kubelet/config.json"))), "maxPods: 7") {
+			node.Ready, node.Reason = false, "KubeletNotReady"
+		}
+		return node, err
+	}
+	wantState(t, h.provision(order(2, reconfigureKind, maxPods)), failed, "KubeletNotReady", "the node is what it was")
+	h.wantNode("1.31.5", "")
+	h.wantCalls("config check", "init ", "init ")
+	if h.kube.drains+h.kube.cordons > 0 {
+		t.Error("drained or cordoned")
 	}
 }
