@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"hybridagent/agent/operation"
@@ -55,10 +56,14 @@ type operations struct {
 	ready     chan struct{}
 	queue     chan *agentv1.SignedOperation
 	aborts    chan *agentv1.SignedOperation
+	looks     chan struct{}
 
 	// before is how the last operation ended, for when the next is refused; of the
 	// goroutine that runs.
 	before *agentv1.OperationProgress
+	told   string // the operation whose end was told last
+	// lookedAt is when root was asked last for operations of others.
+	lookedAt time.Time
 
 	mu      sync.Mutex
 	state   operationFacts
@@ -69,6 +74,7 @@ func newOperations(log *zap.Logger, door Door, outbox *session.Outbox) *operatio
 	return &operations{
 		log: log, door: door, outbox: outbox, now: time.Now, ready: make(chan struct{}),
 		queue: make(chan *agentv1.SignedOperation, 1), aborts: make(chan *agentv1.SignedOperation, 1),
+		looks: make(chan struct{}, 1),
 	}
 }
 
@@ -127,7 +133,24 @@ func (o *operations) Run(ctx context.Context) error {
 			for env != nil {
 				env = o.handle(ctx, env)
 			}
+		case <-o.looks:
+			if now := time.Now(); now.Sub(o.lookedAt) >= lookGap {
+				o.lookedAt = now
+				o.follow(ctx, nil, nil)
+			}
 		}
+	}
+}
+
+// lookGap is the least time between two looks for operations that nobody sent here.
+const lookGap = 30 * time.Second
+
+// look has root asked for operations that root on this host may have begun: kubelet or
+// containerd is not as it was.
+func (o *operations) look() {
+	select {
+	case o.looks <- struct{}{}:
+	default:
 	}
 }
 
@@ -141,6 +164,9 @@ func (o *operations) once(ctx context.Context, id string, env *agentv1.SignedOpe
 }
 
 func (o *operations) progressed(p *agentv1.OperationProgress) {
+	if operation.Ended(p.GetState()) && proto.Equal(p, o.facts().progress) {
+		return // told before
+	}
 	o.outbox.SetOperation(p)
 	o.change(func(s *operationFacts) {
 		*s = operationFacts{running: !operation.Ended(p.GetState()), progress: p, netSwitch: s.netSwitch}
@@ -148,6 +174,10 @@ func (o *operations) progressed(p *agentv1.OperationProgress) {
 }
 
 func (o *operations) finish(end *agentv1.OperationProgress) {
+	if proto.Equal(end, o.facts().progress) && o.told == end.GetOperationId() {
+		return
+	}
+	o.told = end.GetOperationId()
 	o.log.Info("operation ended", zap.String("op_id", end.GetOperationId()), zap.Stringer("state", end.GetState()),
 		zap.String("message", end.GetMessage()))
 	o.progressed(end)

@@ -209,3 +209,27 @@ func TestNewerOperationTakesThePlaceOfOneThatWaits(t *testing.T) {
 		}
 	})
 }
+
+// TestOperationOfLocalRootIsFollowed: root on the host has begun one that no plane
+// sent; it is found when kubelet changes, and told once.
+func TestOperationOfLocalRootIsFollowed(t *testing.T) {
+	t.Parallel()
+	plane := planetest.New(t)
+	d := &scripted{}
+	watchOperations(t, plane, d, func(o *operations) {
+		told := 0
+		o.ended = func() { told++ }
+		d.fakeDoor.mu.Lock()
+		d.last = &agentv1.OperationProgress{OperationId: "local", State: agentv1.OperationState_OPERATION_STATE_SUCCEEDED}
+		d.fakeDoor.mu.Unlock()
+		for range 3 {
+			o.look()
+			synctest.Wait()
+			time.Sleep(lookGap + time.Second)
+		}
+		synctest.Wait()
+		if got := o.facts().progress.GetOperationId(); got != "local" || told != 1 {
+			t.Errorf("known is %q, told %d times", got, told)
+		}
+	})
+}

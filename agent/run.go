@@ -129,7 +129,8 @@ func newCore(opt Options, door Door) (*core, *netcfg.Keeper) {
 	c.time = timesync.NewMonitor(timesync.Ask, c.notify)
 	c.node = newNodeMonitor(log.Named("node"), door, c.outbox)
 	c.node.changed = c.notify
-	c.units = systemd.NewUnitWatch(c.notify, containerdUnit, kubeletUnit, ssmAgentUnit, ssmSnapUnit)
+	unitsChanged := func() { c.notify(); c.ops.look() }
+	c.units = systemd.NewUnitWatch(unitsChanged, containerdUnit, kubeletUnit, ssmAgentUnit, ssmSnapUnit)
 	c.node.units = c.units.States
 	c.ops = newOperations(log.Named("operations"), door, c.outbox)
 	c.ops.switchServers, c.ops.moveNetwork, c.ops.abortMove = c.switchServers, c.moveNetwork, c.abortMove

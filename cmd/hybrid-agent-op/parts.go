@@ -65,6 +65,10 @@ func build(ctx context.Context, log *zap.Logger, cfg config.Config, f serveFlags
 		return nil, err
 	}
 	p := &parts{log: log, lock: lock}
+	// A power cut in the middle of a write leaves its half, which may hold a secret.
+	if err := (store.Disk{}).RemoveTemps(cfg.Paths.OpState); err != nil {
+		log.Warn("cannot remove what a write that was cut short has left", zap.Error(err))
+	}
 	if err := p.wire(ctx, cfg, f, user, passed); err != nil {
 		p.close()
 		return nil, err
