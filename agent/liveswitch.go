@@ -141,7 +141,7 @@ func (c *core) beginWhenReady(ctx context.Context, op *agentv1.Operation, tell f
 		}
 		tell(&agentv1.OperationProgress{
 			OperationId: op.GetId(), Kind: op.GetKind(), State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "measure",
-			Message: brief(wait, maxMessage), StartedAt: timestamppb.New(asked),
+			Message: brief(wait, maxMessage), StartedAt: timestamppb.New(asked), NodeDigest: op.GetNodeDigest(), Abortable: op.GetKind() != liveSwitch,
 		})
 		if !pause(ctx, switchPoll) {
 			return nil, ""

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"hybridagent/agent/operation"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -37,17 +38,32 @@ func (o *operations) abort(ctx context.Context, env *agentv1.SignedOperation) {
 	o.mu.Unlock()
 	if o.abortMove(target) {
 		o.log.Info("aborted an operation while its network was on trial", zap.String("op_id", target))
+		o.outbox.SetOperation(&agentv1.OperationProgress{
+			OperationId: op.GetId(), Kind: op.GetKind(), State: agentv1.OperationState_OPERATION_STATE_SUCCEEDED,
+			Message: "the operation was aborted before root began with it", EndedAt: timestamppb.New(o.now()),
+		})
 		return
+	}
+	o.abortAtRoot(ctx, op, env)
+}
+
+// abortAtRoot hands an abort to root and tells the plane what root makes of it.
+func (o *operations) abortAtRoot(ctx context.Context, op *agentv1.Operation, env *agentv1.SignedOperation) {
+	tell := func(p *agentv1.OperationProgress) {
+		if p.GetOperationId() == op.GetId() {
+			o.outbox.SetOperation(p)
+		}
 	}
 	backoff := newOperationBackoff()
 	for {
-		_, err := o.door.Submit(ctx, env, func(*agentv1.OperationProgress) {})
+		_, err := o.door.Submit(ctx, env, tell)
 		var refusal *operation.Refusal
 		switch {
 		case err == nil:
 			return
 		case errors.As(err, &refusal) && refusal.Reason != agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY:
-			o.log.Warn("hybrid-agent-op does not abort an operation", zap.String("op_id", target), zap.Error(err))
+			o.log.Warn("hybrid-agent-op does not abort an operation", zap.String("op_id", op.GetAbort().GetOperationId()), zap.Error(err))
+			tell(o.refusalOf(op, err))
 			return
 		}
 		if !pause(ctx, backoff.Next()) {

@@ -115,6 +115,10 @@ func TestRepaveAbortedDuringItsTrial(t *testing.T) {
 		Id: strings.Repeat("z", 26), HostId: testHost, Kind: agentv1.OperationKind_OPERATION_KIND_ABORT,
 		Sequence: &agentv1.Sequence{Epoch: 1, Counter: 3}, Abort: &agentv1.AbortOrder{OperationId: op.GetId()},
 	})
+	plane.Await("the abort's own end", func(m *agentv1.AgentMessage) bool {
+		p := m.GetOperation()
+		return p.GetKind() == agentv1.OperationKind_OPERATION_KIND_ABORT && succeeded(p)
+	})
 	end := plane.Await("end", ended(op)).GetOperation()
 	if end.GetState() != agentv1.OperationState_OPERATION_STATE_ABORTED || m.door.count() != asked {
 		t.Errorf("ended %v after root was asked %d times", end, m.door.count()-asked)

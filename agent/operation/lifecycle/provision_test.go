@@ -207,7 +207,7 @@ func TestNodeNotReady(t *testing.T) {
 			h.options.Node = func(context.Context, string, string) (nodeapi.Node, error) { return c.node, c.err }
 			p := &job{Options: h.options, op: optest.Operation(1), spec: optest.NodeSpec()}
 			want := target{optest.HostID, "1.31.5", "127.0.0.1"}
-			if got := p.notReady(t.Context(), want); !strings.Contains(got, c.fragment) {
+			if got := p.notReady(t.Context(), want, &pulse{}); !strings.Contains(got, c.fragment) {
 				t.Errorf("notReady = %q, want %q in it", got, c.fragment)
 			}
 		})

@@ -42,10 +42,13 @@ func (p *job) becomes(ctx context.Context, run engine.Run, want target) error {
 	ticker := time.NewTicker(p.PollInterval)
 	defer ticker.Stop()
 	var since time.Time
+	var kubelet pulse
 	last := "it was not asked yet"
 	for {
-		reason := p.notReady(ctx, want)
+		reason := p.notReady(ctx, want, &kubelet)
 		switch {
+		case kubelet.deaths >= maxDeaths:
+			return &engine.Permanent{Err: fmt.Errorf("node %s did not become Ready: kubelet has ended %d times in a row; look at its log on the host (journalctl -u kubelet)", want.name, kubelet.deaths)}
 		case reason != "":
 			since = time.Time{}
 			if ctx.Err() == nil && reason != last {
@@ -66,8 +69,8 @@ func (p *job) becomes(ctx context.Context, run engine.Run, want target) error {
 }
 
 // notReady says why the Node is not as wanted; empty when it is.
-func (p *job) notReady(ctx context.Context, want target) string {
-	if reason := p.unsteady(ctx); reason != "" {
+func (p *job) notReady(ctx context.Context, want target, kubelet *pulse) string {
+	if reason := p.unsteady(ctx, kubelet); reason != "" {
 		return reason
 	}
 	node, err := p.Node(ctx, p.kubeconfig(), want.name)
@@ -86,11 +89,14 @@ func (p *job) notReady(ctx context.Context, want target) string {
 
 // unsteady says that kubelet does not run, or has not for long: one that dies 6 s
 // after its start leaves nodeadm with exit code 0 and the API with a Ready Node.
-func (p *job) unsteady(ctx context.Context) string {
+func (p *job) unsteady(ctx context.Context, kubelet *pulse) string {
 	if p.Units == nil {
 		return ""
 	}
 	active, since, err := p.Units.Running(ctx, kubeletUnit)
+	if err == nil {
+		kubelet.beat(active, since)
+	}
 	switch {
 	case err != nil:
 		return "cannot ask systemd for kubelet: " + err.Error()
@@ -100,4 +106,24 @@ func (p *job) unsteady(ctx context.Context) string {
 		return "kubelet was started a moment ago"
 	}
 	return ""
+}
+
+// maxDeaths is how often kubelet may end while it is waited for. systemd starts it
+// anew each five seconds (nodeadm's kubelet.service); what only came late, such as
+// containerd, is there after two or three.
+const maxDeaths = 8
+
+// pulse counts how often a unit has ended between two looks.
+type pulse struct {
+	alive  bool
+	since  time.Duration
+	deaths int
+}
+
+// beat takes a look at the unit: whether it runs, and for how long.
+func (u *pulse) beat(active bool, since time.Duration) {
+	if u.alive && (!active || since < u.since) {
+		u.deaths++
+	}
+	u.alive, u.since = active, since
 }

@@ -53,7 +53,7 @@ func (p *job) nextAction(err error) string {
 	if errors.As(err, &named) {
 		return named.action
 	}
-	return "see to it that the host reaches the Kubernetes API and AWS, then have it repeat what was in force (hybrid-agent operation repave --force on the host)"
+	return "see to it that the host reaches the Kubernetes API and AWS, then have it repeat what was in force (sudo hybrid-agent operation repair --force on the host)"
 }
 
 // nextActionError is an error that knows what to do about it.
