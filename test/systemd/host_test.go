@@ -59,7 +59,7 @@ func newWorldOn(t *testing.T, suite string) *world {
 // newSite makes a world with room for that many systemd hosts.
 func newSite(t *testing.T, hosts int) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx}
 	var err error

@@ -85,7 +85,7 @@ func (r *repaving) last() string {
 func (r *repaving) ends(id, state, kubernetes string) journalOf {
 	r.t.Helper()
 	var shown journalOf
-	r.until("the end of operation "+id, 2*time.Minute, func(ctx context.Context) (err error) {
+	r.until("the end of operation "+id, 10*time.Minute, func(ctx context.Context) (err error) {
 		shown, err = r.operation(ctx)
 		if err == nil && (shown.ID != id || shown.State != "succeeded" && shown.State != "failed" && shown.State != "aborted") {
 			err = fmt.Errorf("operation %s is %s", shown.ID, shown.State)
