@@ -254,6 +254,19 @@ func TestOneMinorLowerThenBack(t *testing.T) {
 	wantStatus(t, err, codes.InvalidArgument, "Kubernetes 1.27.9 is outside the skew: host edge-1 of the cluster runs 1.31.5")
 }
 
+// TestReconfigureOnly signs the operation that neither cordons nor drains.
+func TestReconfigureOnly(t *testing.T) {
+	s := newShop(t, "edge-1")
+	if _, err := s.repave(&planev1.RepaveRequest{Force: true, ReconfigureOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.want("edge-1", "provision reconfigure")
+	s.rollout(rolloutDone, "")
+	if op := s.nodes["edge-1"].Operations()[1]; op.GetDrain() != nil || op.GetNode() == nil || op.GetNodeDigest() == "" || !op.GetForce() {
+		t.Errorf("signed %v", op)
+	}
+}
+
 // TestRepaveOfNamedHosts, by force and as a dry run.
 func TestRepaveOfNamedHosts(t *testing.T) {
 	s := newShop(t, "edge-1", "edge-2")

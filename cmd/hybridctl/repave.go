@@ -23,6 +23,7 @@ type repaving struct {
 	pool    string
 	hosts   []string
 	force   bool
+	mild    bool
 	dryRun  bool
 	wait    bool
 	timeout time.Duration
@@ -66,6 +67,7 @@ shows it).`,
 	}
 	cmd.Flags().StringArrayVar(&r.hosts, "host", nil, "a host of the pool, once for each; default all")
 	cmd.Flags().BoolVar(&r.force, "force", false, "also hosts on which nothing differs, and while the Kubernetes API is out of reach")
+	cmd.Flags().BoolVar(&r.mild, "reconfigure-only", false, "only what needs no drain; a host that needs more refuses, and the repave stops")
 	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	cmd.Flags().BoolVar(&r.wait, "wait", false, "wait for the end of the repave")
 	cmd.Flags().DurationVar(&r.timeout, "timeout", defaultRepaveTimeout, "with --wait, how long to wait for the end")
@@ -76,7 +78,7 @@ shows it).`,
 func (r *repaving) run(ctx context.Context, cmd *cobra.Command, g *globals, c planev1.PlaneServiceClient) error {
 	first, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
-	resp, err := c.Repave(first, &planev1.RepaveRequest{Pool: r.pool, HostIds: r.hosts, Force: r.force, DryRun: r.dryRun})
+	resp, err := c.Repave(first, &planev1.RepaveRequest{Pool: r.pool, HostIds: r.hosts, Force: r.force, DryRun: r.dryRun, ReconfigureOnly: r.mild})
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (s *Server) Repave(ctx context.Context, req *planev1.RepaveRequest) (*plane
 	if len(v.words) > 0 {
 		return nil, status.Error(codes.FailedPrecondition, v.words[0])
 	}
-	hosts, err := s.ops.Repave(ctx, name, req.GetHostIds(), req.GetForce())
+	hosts, err := s.ops.Repave(ctx, name, req.GetHostIds(), rollout.Manner{Force: req.GetForce(), ReconfigureOnly: req.GetReconfigureOnly()})
 	if err != nil {
 		return nil, repaveRefused(name, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"hybridagent/plane/ca"
 	"hybridagent/plane/fleet"
 	"hybridagent/plane/kind"
+	"hybridagent/plane/rollout"
 	"hybridagent/plane/store"
 	planev1 "hybridagent/proto/hybrid/plane/v1"
 )
@@ -36,7 +37,7 @@ type Operations interface {
 	// Plan answers what a repave of hosts of a pool would do; none named: all.
 	Plan(pool string, hosts []string, force bool) ([]*planev1.RepaveHost, error)
 	// Repave starts that.
-	Repave(ctx context.Context, pool string, hosts []string, force bool) ([]*planev1.RepaveHost, error)
+	Repave(ctx context.Context, pool string, hosts []string, how rollout.Manner) ([]*planev1.RepaveHost, error)
 	// Rollout answers how far the repave of a pool is; nil: there was none.
 	Rollout(pool string) *planev1.RolloutStatus
 	// Abort ends an operation; by names the operator.

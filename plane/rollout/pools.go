@@ -66,9 +66,9 @@ func (c *Controller) notice(ro poolRollout, p fleet.PoolView) poolRollout {
 	case ro.Profile == p.Profile:
 		return ro
 	}
-	ro = ro.begin(c.hostsOf(p), func(h hostAt) (in, force bool) {
+	ro = ro.begin(c.hostsOf(p), func(h hostAt) (in bool, how Manner) {
 		s, _ := h.stands(false)
-		return s != standsDone, false
+		return s != standsDone, Manner{}
 	}, now)
 	ro.Profile = p.Profile
 	c.cfg.Log.Info("another profile version is chosen", zap.String("pool", p.Name), zap.String("profile", p.Profile), zap.Int("hosts", len(ro.Turns)))
@@ -79,7 +79,7 @@ func (c *Controller) notice(ro poolRollout, p fleet.PoolView) poolRollout {
 // commit.
 func (c *Controller) begin(ctx context.Context, pool string, was, ro poolRollout, h hostAt) error {
 	t, _ := ro.turn(h.id)
-	next, err := c.repave(h.record, h.view, t.Force)
+	next, err := c.repave(h.record, h.view, Manner{Force: t.Force, ReconfigureOnly: t.ReconfigureOnly})
 	var waits *imageWaitError
 	if errors.As(err, &waits) {
 		return c.saveRollout(ctx, pool, was, ro)

@@ -306,7 +306,7 @@ func TestRolloutKeepsItsPromises(t *testing.T) {
 				}
 			},
 			"repave": func(rt *rapid.T) {
-				_, _ = s.c.Repave(rt.Context(), s.pool.Name, nil, rapid.Bool().Draw(rt, "force"))
+				_, _ = s.c.Repave(rt.Context(), s.pool.Name, nil, Manner{Force: rapid.Bool().Draw(rt, "force"), ReconfigureOnly: rapid.Bool().Draw(rt, "mild")})
 			},
 			"abort": func(rt *rapid.T) { _, _, _ = s.c.Abort(rt.Context(), any().view.HostID, "", "operator") },
 			"retry": func(rt *rapid.T) { _ = s.c.Retry(rt.Context(), any().view.HostID) },

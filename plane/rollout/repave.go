@@ -22,6 +22,14 @@ var ErrNoPool = errors.New("there is no such pool")
 // maxMessage bounds RolloutStatus.message and RepaveHost.reason, in bytes.
 const maxMessage = 1024
 
+// Manner says how a repave goes.
+type Manner struct {
+	// Force repeats what is in force, also where the Kubernetes API does not answer.
+	Force bool
+	// ReconfigureOnly refuses whatever needs a drain.
+	ReconfigureOnly bool
+}
+
 // Plan answers what a repave of hosts of a pool would do, in the order in which it
 // would be done; no host named: all. It answers ErrNoPool.
 func (c *Controller) Plan(pool string, only []string, force bool) ([]*planev1.RepaveHost, error) {
@@ -59,7 +67,7 @@ func plan(hosts []hostAt, only []string, force bool) []*planev1.RepaveHost {
 
 // Repave starts, or goes on with, the repave of hosts of a pool; no host named: all.
 // It answers what will be done, ErrNoPool or ErrNothingToRepave.
-func (c *Controller) Repave(ctx context.Context, pool string, only []string, force bool) ([]*planev1.RepaveHost, error) {
+func (c *Controller) Repave(ctx context.Context, pool string, only []string, how Manner) ([]*planev1.RepaveHost, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := c.cfg.Hosts.Pool(pool)
@@ -70,19 +78,19 @@ func (c *Controller) Repave(ctx context.Context, pool string, only []string, for
 		c.sendAgain(id)
 	}
 	hosts := c.hostsOf(p)
-	planned := plan(hosts, only, force)
+	planned := plan(hosts, only, how.Force)
 	if !slices.ContainsFunc(planned, (*planev1.RepaveHost).GetRepave) {
 		return planned, ErrNothingToRepave
 	}
 	was := c.rollout(pool)
-	ro := c.notice(was, p).begin(hosts, func(h hostAt) (in, forced bool) {
+	ro := c.notice(was, p).begin(hosts, func(h hostAt) (bool, Manner) {
 		i := slices.IndexFunc(planned, func(r *planev1.RepaveHost) bool { return r.GetHostId() == h.id })
-		return i >= 0 && planned[i].GetRepave(), force
+		return i >= 0 && planned[i].GetRepave(), how
 	}, c.cfg.Now())
 	if err := c.saveRollout(ctx, pool, was, ro); err != nil {
 		return nil, err
 	}
-	c.cfg.Log.Info("repave of a pool is asked for", zap.String("pool", pool), zap.Int("hosts", len(ro.Turns)), zap.Bool("force", force))
+	c.cfg.Log.Info("repave of a pool is asked for", zap.String("pool", pool), zap.Int("hosts", len(ro.Turns)), zap.Bool("force", how.Force), zap.Bool("reconfigure_only", how.ReconfigureOnly))
 	if err := c.lookPool(ctx, pool); err != nil {
 		c.cfg.Log.Error("rollout of a pool waits", zap.String("pool", pool), zap.Error(err))
 	}

@@ -30,7 +30,17 @@ func (c *Controller) provision(r record, v fleet.View) (record, error) {
 }
 
 // repave is the next operation of a node whose turn it is.
-func (c *Controller) repave(r record, v fleet.View, force bool) (record, error) {
+func (c *Controller) repave(r record, v fleet.View, how Manner) (record, error) {
+	if how.ReconfigureOnly {
+		return c.signNode(r, v, &agentv1.Operation{
+			Kind:       agentv1.OperationKind_OPERATION_KIND_RECONFIGURE,
+			Node:       v.Assignment.GetNode(),
+			NodeDigest: v.Assignment.GetNodeDigest(),
+			NodeIp:     repaveIP(v),
+			Deadline:   durationpb.New(provisionDeadline),
+			Force:      how.Force,
+		})
+	}
 	digest, err := c.imageDigest(v)
 	if err != nil {
 		return r, err
@@ -42,7 +52,7 @@ func (c *Controller) repave(r record, v fleet.View, force bool) (record, error) 
 		NodeIp:        repaveIP(v),
 		Deadline:      durationpb.New(repaveDeadline),
 		Drain:         v.Drain,
-		Force:         force,
+		Force:         how.Force,
 		OsImageDigest: digest,
 	})
 }

@@ -68,7 +68,7 @@ func (t *turn) settle(h hostAt, now time.Time) (why string) {
 	}
 	t.State = turnDone
 	if last.NodeDigest != h.view.Assignment.GetNodeDigest() {
-		t.State, t.Force = turnWaits, false // the pool changed meanwhile
+		t.State, t.Force, t.ReconfigureOnly = turnWaits, false, false // the pool changed meanwhile
 	}
 	return ""
 }
@@ -133,22 +133,22 @@ func busy(hosts []hostAt) *hostAt {
 }
 
 // begin gives hosts a turn, in place of what was before; a turn that is under way
-// goes on. choose says which hosts, and whether by force.
-func (ro poolRollout) begin(hosts []hostAt, choose func(hostAt) (in, force bool), now time.Time) poolRollout {
+// goes on. choose says which hosts, and how.
+func (ro poolRollout) begin(hosts []hostAt, choose func(hostAt) (in bool, how Manner), now time.Time) poolRollout {
 	former := ro
 	ro.Turns, ro.Message, ro.StartedAt, ro.EndedAt = nil, "", now, time.Time{}
 	if former.running() {
 		ro.StartedAt = former.StartedAt
 	}
 	for _, h := range hosts {
-		in, force := choose(h)
+		in, how := choose(h)
 		was, had := former.turn(h.id)
 		p := h.record.Pending
 		switch {
 		case p != nil && repaves(p.kind()) && (in || had && was.State == turnUnderway):
-			ro.Turns = append(ro.Turns, turn{HostID: h.id, State: turnUnderway, Force: force || was.Force, OperationID: p.ID, Since: now})
+			ro.Turns = append(ro.Turns, turn{HostID: h.id, State: turnUnderway, Force: how.Force || was.Force, OperationID: p.ID, Since: now})
 		case in:
-			ro.Turns = append(ro.Turns, turn{HostID: h.id, State: turnWaits, Force: force})
+			ro.Turns = append(ro.Turns, turn{HostID: h.id, State: turnWaits, Force: how.Force, ReconfigureOnly: how.ReconfigureOnly})
 		case had && former.running():
 			ro.Turns = append(ro.Turns, was)
 		}

@@ -58,6 +58,8 @@ type turn struct {
 	State  turnState `json:"state"`
 	// Force repeats what is in force already.
 	Force bool `json:"force,omitempty"`
+	// ReconfigureOnly refuses whatever needs a drain.
+	ReconfigureOnly bool `json:"reconfigureOnly,omitempty"`
 	// OperationID and Since of a turn that is under way, or was.
 	OperationID string    `json:"operationId,omitempty"`
 	Since       time.Time `json:"since,omitzero"`

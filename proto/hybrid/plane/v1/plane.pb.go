@@ -971,9 +971,12 @@ type RepaveRequest struct {
 	// answer them.
 	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	// Answer what would be done, and do nothing.
-	DryRun        bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DryRun bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Only what needs no drain: kubelet and containerd configuration, and credentials of
+	// the same kind. A host that needs more refuses, and the repave stops there.
+	ReconfigureOnly bool `protobuf:"varint,5,opt,name=reconfigure_only,json=reconfigureOnly,proto3" json:"reconfigure_only,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RepaveRequest) Reset() {
@@ -1030,6 +1033,13 @@ func (x *RepaveRequest) GetForce() bool {
 func (x *RepaveRequest) GetDryRun() bool {
 	if x != nil {
 		return x.DryRun
+	}
+	return false
+}
+
+func (x *RepaveRequest) GetReconfigureOnly() bool {
+	if x != nil {
+		return x.ReconfigureOnly
 	}
 	return false
 }
@@ -1503,12 +1513,13 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\vvpn_servers\x18\x02 \x03(\tR\n" +
 	"vpnServers\":\n" +
 	"\x15SwitchNetworkResponse\x12!\n" +
-	"\foperation_id\x18\x01 \x01(\tR\voperationId\"m\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\x98\x01\n" +
 	"\rRepaveRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x19\n" +
 	"\bhost_ids\x18\x02 \x03(\tR\ahostIds\x12\x14\n" +
 	"\x05force\x18\x03 \x01(\bR\x05force\x12\x17\n" +
-	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"C\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\x12)\n" +
+	"\x10reconfigure_only\x18\x05 \x01(\bR\x0freconfigureOnly\"C\n" +
 	"\x0eRepaveResponse\x121\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x1b.hybrid.plane.v1.RepaveHostR\x05hosts\"\xa4\x01\n" +
 	"\n" +
