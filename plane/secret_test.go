@@ -40,6 +40,9 @@ func TestNoSecretOnDisk(t *testing.T) {
 	h := p.Enrolled("edge-1")
 	s := h.Connect(0, "")
 	u := s.Assignment()
+	if bytes.Contains(u.GetAssignment(), []byte(code)) {
+		t.Error("the assignment, which hosts keep, brings the activation code")
+	}
 	s.Accept(u, nodeIP)
 	op := open(t, p, s.Operation())
 	if op.GetNode().GetAccess().GetSsm().GetActivationCode() != code {

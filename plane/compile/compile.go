@@ -47,6 +47,10 @@ type Output struct {
 	// Drain options of the profile, every field set; nil: the host is in no pool. No
 	// part of the assignment: they are read when an operation is signed.
 	Drain *agentv1.DrainOptions
+	// ActivationCode of Systems Manager; empty: another access management. Secret, and no
+	// part of the assignment either: a host is given it by the operation that uses it,
+	// and keeps it no longer.
+	ActivationCode string
 }
 
 var deterministic = proto.MarshalOptions{Deterministic: true}
@@ -56,11 +60,13 @@ var deterministic = proto.MarshalOptions{Deterministic: true}
 func Compile(in Input) (Output, error) {
 	a := &agentv1.Assignment{HostId: in.HostID}
 	var drain *agentv1.DrainOptions
+	code := ""
 	if in.Pool != nil {
 		if err := fill(a, in); err != nil {
 			return Output{}, fmt.Errorf("cannot compile the assignment of host %s: %w", in.HostID, err)
 		}
 		drain = Drain(drainSpec(in.Profile.GetHybridProfile()))
+		code = in.Cluster.GetHybridCluster().GetAccessManagement().GetSystemsManager().GetActivationCode()
 	}
 	b, err := deterministic.Marshal(a)
 	if err != nil {
@@ -71,7 +77,7 @@ func Compile(in Input) (Output, error) {
 			in.HostID, len(b), agentv1.MaxAssignmentBytes)
 	}
 	sum := sha256.Sum256(b)
-	return Output{Assignment: a, Bytes: b, Digest: hex.EncodeToString(sum[:]), Drain: drain}, nil
+	return Output{Assignment: a, Bytes: b, Digest: hex.EncodeToString(sum[:]), Drain: drain, ActivationCode: code}, nil
 }
 
 func fill(a *agentv1.Assignment, in Input) error {
@@ -128,7 +134,7 @@ func nodeSpec(in Input, cluster *planev1.HybridClusterSpec, pool *planev1.NodePo
 		KubeletFlags:       k8s.GetKubeletFlags(),
 		ContainerdConfig:   k8s.GetContainerdConfig(),
 		ContainerdSource:   k8s.GetContainerdSource(),
-		PrivateMode:        k8s.GetPrivateMode(),
+		PrivateMode:        k8s.PrivateMode == nil || k8s.GetPrivateMode(),
 		Access:             access(cluster.GetAccessManagement(), in.HostID),
 		RegistrationLabels: pool.GetLabels(),
 		RegistrationTaints: taints(pool.GetTaints()),
@@ -184,8 +190,7 @@ func kubeletJSON(k8s *planev1.KubernetesLayer) ([]byte, error) {
 func access(in *planev1.AccessManagementSpec, hostID string) *agentv1.AccessManagement {
 	if ssm := in.GetSystemsManager(); ssm != nil {
 		return &agentv1.AccessManagement{Method: &agentv1.AccessManagement_Ssm{Ssm: &agentv1.SSMAccess{
-			ActivationId:   ssm.GetActivationId(),
-			ActivationCode: ssm.GetActivationCode(),
+			ActivationId: ssm.GetActivationId(),
 		}}}
 	}
 	ra := in.GetIamRolesAnywhere()

@@ -107,6 +107,21 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestPrivateModeUnlessTheProfileSaysOtherwise: without it nodeadm may upgrade the
+// whole OS.
+func TestPrivateModeUnlessTheProfileSaysOtherwise(t *testing.T) {
+	for name, c := range map[string]struct {
+		given *bool
+		want  bool
+	}{"not given": {nil, true}, "true": {proto.Bool(true), true}, "false": {proto.Bool(false), false}} {
+		in := input(t)
+		in.Profile.GetHybridProfile().GetKubernetes().PrivateMode = c.given
+		if got := must(t, in).Assignment.GetNode().GetPrivateMode(); got != c.want {
+			t.Errorf("%s: private mode %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestSameResourcesGiveTheSameBytes(t *testing.T) {
 	first := must(t, input(t))
 	for range 50 {

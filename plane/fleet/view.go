@@ -26,6 +26,8 @@ type View struct {
 	Assignment *agentv1.Assignment
 	// Drain options of the pool's profile; nil: the host is in no pool.
 	Drain *agentv1.DrainOptions
+	// ActivationCode of the cluster's Systems Manager; secret, for signed operations.
+	ActivationCode string
 	// Since when a stream is open, or none is.
 	Since time.Time
 	// Reported says that Status came on the open stream: it is no memory of what was
@@ -78,7 +80,7 @@ func (f *Fleet) View(hostID string) (View, bool) {
 	defer h.mu.Unlock()
 	v := View{
 		HostID: h.id, EnrolledAt: h.enrolment, Generation: h.generation, Assignment: h.wanted.Assignment,
-		Drain: h.wanted.Drain, Status: h.status, Result: h.result, Operation: h.operation, NetworkSwitch: h.netSwitch,
+		Drain: h.wanted.Drain, ActivationCode: h.wanted.ActivationCode, Status: h.status, Result: h.result, Operation: h.operation, NetworkSwitch: h.netSwitch,
 		Abort: h.abort, Since: h.since, Reported: h.reported,
 	}
 	if h.session != nil {

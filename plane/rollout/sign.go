@@ -21,7 +21,7 @@ func (c *Controller) provision(r record, v fleet.View) (record, error) {
 	}
 	return c.signNode(r, v, &agentv1.Operation{
 		Kind:          agentv1.OperationKind_OPERATION_KIND_PROVISION,
-		Node:          v.Assignment.GetNode(),
+		Node:          nodeOf(v),
 		NodeDigest:    v.Assignment.GetNodeDigest(),
 		NodeIp:        v.Status.GetNodeIp(),
 		Deadline:      durationpb.New(provisionDeadline),
@@ -34,7 +34,7 @@ func (c *Controller) repave(r record, v fleet.View, how Manner) (record, error) 
 	if how.ReconfigureOnly {
 		return c.signNode(r, v, &agentv1.Operation{
 			Kind:       agentv1.OperationKind_OPERATION_KIND_RECONFIGURE,
-			Node:       v.Assignment.GetNode(),
+			Node:       nodeOf(v),
 			NodeDigest: v.Assignment.GetNodeDigest(),
 			NodeIp:     repaveIP(v),
 			Deadline:   durationpb.New(provisionDeadline),
@@ -47,7 +47,7 @@ func (c *Controller) repave(r record, v fleet.View, how Manner) (record, error) 
 	}
 	return c.signNode(r, v, &agentv1.Operation{
 		Kind:          agentv1.OperationKind_OPERATION_KIND_REPAVE,
-		Node:          v.Assignment.GetNode(),
+		Node:          nodeOf(v),
 		NodeDigest:    v.Assignment.GetNodeDigest(),
 		NodeIp:        repaveIP(v),
 		Deadline:      durationpb.New(repaveDeadline),
@@ -55,6 +55,19 @@ func (c *Controller) repave(r record, v fleet.View, how Manner) (record, error) 
 		Force:         how.Force,
 		OsImageDigest: digest,
 	})
+}
+
+// nodeOf is the node part of a host's assignment with the secret that only an
+// operation carries.
+func nodeOf(v fleet.View) *agentv1.NodeSpec {
+	if v.ActivationCode == "" {
+		return v.Assignment.GetNode()
+	}
+	node := proto.CloneOf(v.Assignment.GetNode())
+	if ssm := node.GetAccess().GetSsm(); ssm != nil {
+		ssm.ActivationCode = v.ActivationCode
+	}
+	return node
 }
 
 // signNode signs an operation that brings the host's assignment about, and

@@ -140,6 +140,9 @@ func TestRepaveThroughHarm(t *testing.T) {
 				r.ends(shown.ID, "succeeded", harm.kubernetes)
 				t.Log(harm.name + ": ended as asked for")
 			}
+			if log := r.onHost("sh", "-c", "cat /run/hybrid-lab/packages.log 2>/dev/null; true"); log != "" {
+				t.Errorf("nodeadm would have upgraded packages of the OS: %s", log)
+			}
 		})
 	}
 }

@@ -60,7 +60,6 @@ spec:
     version: 1.31.5
     kubeletConfig: {maxPods: 60}
     containerdSource: none
-    privateMode: true
   network: {customCni: dummy}
 `
 
@@ -76,7 +75,6 @@ spec:
     version: {{.Kubernetes}}
     kubeletConfig: {maxPods: {{.MaxPods}}}
     containerdSource: none
-    privateMode: true
   network: {customCni: dummy}
 `
 

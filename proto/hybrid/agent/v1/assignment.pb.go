@@ -694,7 +694,8 @@ type NodeSpec struct {
 	// Where nodeadm takes containerd from: none, distro or docker; default none.
 	// At most 16 bytes.
 	ContainerdSource string `protobuf:"bytes,7,opt,name=containerd_source,json=containerdSource,proto3" json:"containerd_source,omitempty"`
-	// Whether nodeadm runs with --private-mode; default false.
+	// Whether nodeadm runs with --private-mode, in which it leaves the OS's packages
+	// alone. The plane sets it unless the profile says otherwise.
 	PrivateMode bool `protobuf:"varint,8,opt,name=private_mode,json=privateMode,proto3" json:"private_mode,omitempty"`
 	// How the node authenticates to AWS.
 	Access *AccessManagement `protobuf:"bytes,9,opt,name=access,proto3" json:"access,omitempty"`
@@ -1064,7 +1065,8 @@ type SSMAccess struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Activation ID, a UUID. 36 bytes.
 	ActivationId string `protobuf:"bytes,1,opt,name=activation_id,json=activationId,proto3" json:"activation_id,omitempty"`
-	// Activation code, 20 to 250 bytes; secret.
+	// Activation code, 20 to 250 bytes; secret. In signed operations only, never in an
+	// assignment.
 	ActivationCode string `protobuf:"bytes,2,opt,name=activation_code,json=activationCode,proto3" json:"activation_code,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

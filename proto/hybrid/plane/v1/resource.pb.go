@@ -1129,8 +1129,9 @@ type KubernetesLayer struct {
 	// Where nodeadm takes containerd from: none, distro or docker; default none.
 	// At most 16 bytes.
 	ContainerdSource string `protobuf:"bytes,5,opt,name=containerd_source,json=containerdSource,proto3" json:"containerd_source,omitempty"`
-	// Whether nodeadm runs with --private-mode.
-	PrivateMode bool `protobuf:"varint,6,opt,name=private_mode,json=privateMode,proto3" json:"private_mode,omitempty"`
+	// Whether nodeadm runs with --private-mode; default true. Without it nodeadm works
+	// with the package manager of the host's OS, and may upgrade the whole of it.
+	PrivateMode *bool `protobuf:"varint,6,opt,name=private_mode,json=privateMode,proto3,oneof" json:"private_mode,omitempty"`
 	// A nodeadm that hosts fetch; not set: the one in their image.
 	Nodeadm       *NodeadmSpec `protobuf:"bytes,7,opt,name=nodeadm,proto3" json:"nodeadm,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1203,8 +1204,8 @@ func (x *KubernetesLayer) GetContainerdSource() string {
 }
 
 func (x *KubernetesLayer) GetPrivateMode() bool {
-	if x != nil {
-		return x.PrivateMode
+	if x != nil && x.PrivateMode != nil {
+		return *x.PrivateMode
 	}
 	return false
 }
@@ -2256,15 +2257,16 @@ const file_hybrid_plane_v1_resource_proto_rawDesc = "" +
 	"\x12_delete_local_dataB\b\n" +
 	"\x06_forceB\x13\n" +
 	"\x11_disable_evictionB\x1f\n" +
-	"\x1d_skip_wait_for_delete_timeout\"\xc5\x02\n" +
+	"\x1d_skip_wait_for_delete_timeout\"\xdb\x02\n" +
 	"\x0fKubernetesLayer\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12>\n" +
 	"\x0ekubelet_config\x18\x02 \x01(\v2\x17.google.protobuf.StructR\rkubeletConfig\x12#\n" +
 	"\rkubelet_flags\x18\x03 \x03(\tR\fkubeletFlags\x12+\n" +
 	"\x11containerd_config\x18\x04 \x01(\tR\x10containerdConfig\x12+\n" +
-	"\x11containerd_source\x18\x05 \x01(\tR\x10containerdSource\x12!\n" +
-	"\fprivate_mode\x18\x06 \x01(\bR\vprivateMode\x126\n" +
-	"\anodeadm\x18\a \x01(\v2\x1c.hybrid.plane.v1.NodeadmSpecR\anodeadm\"7\n" +
+	"\x11containerd_source\x18\x05 \x01(\tR\x10containerdSource\x12&\n" +
+	"\fprivate_mode\x18\x06 \x01(\bH\x00R\vprivateMode\x88\x01\x01\x126\n" +
+	"\anodeadm\x18\a \x01(\v2\x1c.hybrid.plane.v1.NodeadmSpecR\anodeadmB\x0f\n" +
+	"\r_private_mode\"7\n" +
 	"\vNodeadmSpec\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\"-\n" +
@@ -2482,6 +2484,7 @@ func file_hybrid_plane_v1_resource_proto_init() {
 		(*AccessManagementSpec_IamRolesAnywhere)(nil),
 	}
 	file_hybrid_plane_v1_resource_proto_msgTypes[8].OneofWrappers = []any{}
+	file_hybrid_plane_v1_resource_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
