@@ -69,6 +69,17 @@ func repository(t *testing.T) string {
 // newSite makes a site whose hosts are in the pool and, unless they are to stay bare, Ready nodes. It is removed with the test.
 func newSite(t *testing.T, p plan) *site {
 	t.Helper()
+	s := openSite(t, p)
+	s.must(s.setPool(s.plan.servers))
+	if !p.bare {
+		s.awaitNodes()
+	}
+	return s
+}
+
+// openSite makes a site whose hosts are enrolled and in no pool yet.
+func openSite(t *testing.T, p plan) *site {
+	t.Helper()
 	p.edges = max(p.edges, 1)
 	if p.servers == "" {
 		p.servers = lab.VPNServer
@@ -88,10 +99,6 @@ func newSite(t *testing.T, p plan) *site {
 	s.operator, err = actors.NewOperator(s.plane)
 	s.must(err)
 	s.enrol()
-	s.must(s.setPool(p.servers))
-	if !p.bare {
-		s.awaitNodes()
-	}
 	return s
 }
 

@@ -1,0 +1,201 @@
+//go:build soak
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	standin "hybridagent/test/fakenodeadm/lab"
+	"hybridagent/test/lab"
+)
+
+// laneFault is what goes wrong on one host during one repave.
+type laneFault struct {
+	name string
+	// upgrades asks for another Kubernetes version: only an upgrade meets the fault.
+	upgrades bool
+	// before is done before the repave is asked for, during while it runs; both may be nil, and answer what they did.
+	before, during func(ctx context.Context, l *lane) (string, error)
+}
+
+// siteFault is what goes wrong for every host of the site while they are repaved.
+type siteFault struct {
+	name string
+	// do harms and mends.
+	do func(ctx context.Context, s *site, rng *rand.Rand) (string, error)
+}
+
+// phases are the places in nodeadm's commands where the stand-in fails on demand.
+func phases(upgrades bool) (command string, names []string) {
+	if upgrades {
+		return "upgrade", []string{
+			"initialized", "load-config", "validate-config", "manifest", "drained", "cordoned", "aws_signing_helper", "kubelet", "kubectl", "image-credential-provider",
+			"aws-iam-authenticator", "cni-plugins", "configure-aws", "describe-cluster", "containerd-config", "kubelet-config", "containerd-start", "ecr-token",
+			"kubelet-start", "end",
+		}
+	}
+	return "init", []string{
+		"load-config", "validate-config", "configure-aws", "describe-cluster", "validations", "system-aspects", "containerd-config", "kubelet-config",
+		"containerd-start", "ecr-token", "kubelet-start", "end",
+	}
+}
+
+// once has nodeadm do that once in a phase of the command that the repave takes.
+func once(action string) func(ctx context.Context, l *lane) (string, error) {
+	return func(ctx context.Context, l *lane) (string, error) {
+		command, names := phases(l.upgrading())
+		phase := names[l.rng.IntN(len(names))]
+		ms := 500 + l.rng.IntN(3000)
+		return fmt.Sprintf("%s %s", command, phase), l.setNodeadm(ctx, standin.Fault{Command: command, Phase: phase, Action: action, Once: true, MS: ms})
+	}
+}
+
+// always has nodeadm upgrade fail in one of these phases for the wanted version, and for no other: the way back is open.
+func always(names ...string) func(ctx context.Context, l *lane) (string, error) {
+	return func(ctx context.Context, l *lane) (string, error) {
+		phase := names[l.rng.IntN(len(names))]
+		return phase, l.setNodeadm(ctx, standin.Fault{Command: "upgrade", Phase: phase, Action: "fail", Version: l.wanted.kubernetes})
+	}
+}
+
+// longest is how late into a repave harm begins: most take less than this.
+const longest = 5 * time.Second
+
+// at does harm at a random moment of the repave.
+func at(harm func(ctx context.Context, l *lane) error) func(ctx context.Context, l *lane) (string, error) {
+	return func(ctx context.Context, l *lane) (string, error) {
+		after := l.sleep(ctx, longest)
+		return fmt.Sprintf("after %s", after), harm(ctx, l)
+	}
+}
+
+func laneFaults() []laneFault {
+	return []laneFault{
+		{name: "none"},
+		{name: "nodeadm killed", before: once("kill")},
+		{name: "nodeadm fails once", before: once("fail")},
+		{name: "nodeadm slow", before: once("slow")},
+		{name: "new version broken", upgrades: true, before: always("containerd-config", "kubelet-config", "containerd-start", "kubelet-start")},
+		{name: "hybrid-agent-op killed", during: at(func(ctx context.Context, l *lane) error {
+			err := l.edge.Op.Kill()
+			l.sleep(ctx, time.Second)
+			return errors.Join(err, l.edge.StartOp())
+		})},
+		{name: "daemon killed", during: at(func(ctx context.Context, l *lane) error {
+			err := l.edge.Agent.Kill()
+			l.sleep(ctx, time.Second)
+			return errors.Join(err, l.edge.StartAgent())
+		})},
+		{name: "power cut", during: at(func(ctx context.Context, l *lane) error {
+			err := l.edge.Host.PowerCut(ctx)
+			l.sleep(ctx, time.Second)
+			return errors.Join(err, l.boot(ctx))
+		})},
+		{name: "power cut, nodeadm slow", before: once("slow"), during: at(func(ctx context.Context, l *lane) error {
+			err := l.edge.Host.PowerCut(ctx)
+			return errors.Join(err, l.boot(ctx))
+		})},
+		{name: "aborted", during: at(func(ctx context.Context, l *lane) error { return l.abort(ctx) })},
+		{name: "aborted, nodeadm slow", before: once("slow"), during: at(func(ctx context.Context, l *lane) error { return l.abort(ctx) })},
+		{name: "link down", during: at(func(ctx context.Context, l *lane) error {
+			mend, err := l.s.Unplug(ctx, l.edge.Host.Name, "lan")
+			if err != nil {
+				return err
+			}
+			l.sleep(ctx, 4*time.Second)
+			return mend(ctx)
+		})},
+	}
+}
+
+// abort asks hybridctl for it; a repave that has ended or is past its point of return may be refused.
+func (l *lane) abort(ctx context.Context) error {
+	got, err := l.s.operator.Try(ctx, "operation", "abort", l.id)
+	if err == nil && got.Code != 0 && got.Code != 1 {
+		err = fmt.Errorf("hybridctl operation abort ended with %d: %s", got.Code, got.Text)
+	}
+	l.s.t.Logf("lane %d: abort: exit code %d: %s", l.n, got.Code, got.Text)
+	return err
+}
+
+// cloud has AWS or the Kubernetes API misbehave for a while.
+func cloud(what, how string) func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
+	return func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
+		from, lasts := span(rng, 3*time.Second), time.Second+span(rng, 5*time.Second)
+		if err := s.wait(ctx, from); err != nil {
+			return "", err
+		}
+		err := s.aws.SetFaults(ctx, map[string]string{what: how})
+		return fmt.Sprintf("after %s, for %s", from, lasts), errors.Join(err, s.wait(ctx, lasts), s.aws.SetFaults(ctx, nil))
+	}
+}
+
+// budget forbids evictions, from the beginning or from a moment of the drain on, and allows them later or never.
+func budget(late, opens bool) func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
+	return func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
+		said := "from the beginning"
+		if late {
+			said = "from the cordon on"
+			bounded, cancel := context.WithTimeout(ctx, 15*time.Second)
+			defer cancel()
+			// Where no node is seen cordoned, the repave was too quick: then the budget matters to nobody.
+			_ = lab.Until(bounded, "a cordoned node", 5*time.Millisecond, func(ctx context.Context) error {
+				nodes, err := s.aws.Nodes(ctx)
+				for _, node := range nodes {
+					if node.Unschedulable {
+						return nil
+					}
+				}
+				return errors.Join(err, errors.New("no node is cordoned"))
+			})
+		}
+		err := s.aws.Forbid(ctx, "till", "till-stays")
+		lasts := 20 * time.Second
+		if opens {
+			lasts = time.Second + span(rng, 2*time.Second)
+		}
+		return fmt.Sprintf("%s, for %s", said, lasts), errors.Join(err, s.wait(ctx, lasts), s.aws.Allow(ctx))
+	}
+}
+
+func siteFaults() []siteFault {
+	return []siteFault{
+		{"artifacts 404", cloud("artifacts", "404")},
+		{"artifacts damaged", cloud("artifacts", "badsum")},
+		{"artifacts stall", cloud("artifacts", "stall")},
+		{"ECR denied", cloud("ecr", "denied")},
+		{"DescribeCluster down", cloud("describeCluster", "down")},
+		{"Kubernetes API down", cloud("kubeAPI", "down")},
+		{"Kubernetes API hangs", cloud("kubeAPI", "hang")},
+		{"budget opens later", budget(true, true)},
+		{"budget stays shut", budget(true, false)},
+		{"plane killed", func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
+			from, off := span(rng, longest), span(rng, 3*time.Second)
+			if err := s.wait(ctx, from); err != nil {
+				return "", err
+			}
+			err := s.plane.Process.Kill()
+			return fmt.Sprintf("after %s, for %s", from, off), errors.Join(err, s.wait(ctx, off), s.plane.Start(ctx))
+		}},
+	}
+}
+
+func span(rng *rand.Rand, limit time.Duration) time.Duration {
+	return time.Duration(rng.Int64N(int64(limit))).Round(time.Millisecond)
+}
+
+// wait lets time go by, for goroutines that must not end the test.
+func (s *site) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
