@@ -34,6 +34,10 @@ const (
 // down for a moment.
 const nodeadmAttempts = 3
 
+// wayBackAttempts is how often the way back is tried: with the engine's pauses of 5,
+// 10, 20 and 30 s, AWS or the network may be away for a minute.
+const wayBackAttempts = 5
+
 // Options say where things are and how the host is seen.
 type Options struct {
 	// Dir is root's state directory.

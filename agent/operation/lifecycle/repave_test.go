@@ -124,6 +124,17 @@ func TestDefaultDeadlinesReturnInTime(t *testing.T) {
 	}
 }
 
+// TestWayBackIsTriedAgain: AWS denies the way there, the short way back and the
+// thorough one, and then no more: the node is what it was.
+func TestWayBackIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	h := newNode(t, "", "")
+	h.options.Environment["FAKE_DENIED"] = "3"
+	wantState(t, h.provision(order(2, repaveKind, newer)), failed, "ecr:GetAuthorizationToken", "the node is what it was: Kubernetes 1.31.5")
+	h.wantNode("1.31.5", "")
+	h.wantCalls("config check", "upgrade 1.32.3 ", "upgrade 1.31.5 ", "install 1.31.5 ", "init ", "init ")
+}
+
 // TestWayBackFails: where even the way back fails, the last message names one next
 // action.
 func TestWayBackFails(t *testing.T) {

@@ -40,10 +40,15 @@ func (p *job) wayBack(ctx context.Context, run engine.Run) error {
 		err = p.bringBack(ctx, run, true)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot return to Kubernetes %s: %w", p.former.KubernetesVersion, err)
+		return fmt.Errorf("cannot return to Kubernetes %s: %w", p.former.KubernetesVersion, passing{err})
 	}
 	return p.release()
 }
+
+// passing is an error without what is in it: what is final for a way there, for
+// example that AWS denies something, is no reason not to try the way back again.
+// A node that stays half-changed is worse than a wait.
+type passing struct{ error }
 
 // mayReturn says why there is no way back.
 func (p *job) mayReturn() error {

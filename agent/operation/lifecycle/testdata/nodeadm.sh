@@ -42,6 +42,15 @@ if [ "${FAKE_COMMAND:-}" = "$1" ]; then
 	used) fatal "operation error SSM: RegisterManagedInstance, api error RegistrationLimitExceeded" ;;
 	esac
 fi
+# The first FAKE_DENIED runs of upgrade and init fail at ECR, with the binaries changed.
+case "$1" in upgrade | init)
+	denied=$(cat "$FAKE_ROOT/denied" 2>/dev/null || echo 0)
+	if [ "$denied" -lt "${FAKE_DENIED:-0}" ]; then
+		echo $((denied + 1)) > "$FAKE_ROOT/denied"
+		[ "$1" = init ] || echo "kubelet $2" > "$kubelet"
+		fatal "operation error ECR: GetAuthorizationToken, api error AccessDeniedException: User is not authorized to perform: ecr:GetAuthorizationToken"
+	fi ;;
+esac
 value() { # value NAME ARGS...: what follows the flag
 	name=$1; shift
 	while [ $# -gt 0 ]; do if [ "$1" = "$name" ]; then echo "$2"; return; fi; shift; done
