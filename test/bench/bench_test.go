@@ -155,6 +155,30 @@ func TestListHarness(t *testing.T) {
 	}
 }
 
+func TestJournalHarness(t *testing.T) {
+	results, err := opJournal(t.Context(), quickEnv(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := results[0]; r.Value <= 0 || r.Floor <= 0 || r.Goal == nil {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestStepsOfAJournal: a step that was begun twice took all the time from its first begin.
+func TestStepsOfAJournal(t *testing.T) {
+	t.Parallel()
+	var j opJournalOf
+	const text = `{"records":[{"kind":"intent","step":"a","at":"2026-01-01T00:00:00Z"},{"kind":"failed","step":"a","at":"2026-01-01T00:00:01Z"},
+		{"kind":"intent","step":"a","at":"2026-01-01T00:00:02Z"},{"kind":"done","step":"a","at":"2026-01-01T00:00:05Z"}]}`
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		t.Fatal(err)
+	}
+	if took := j.steps()["a"]; took != 5*time.Second {
+		t.Errorf("step a took %s, want 5s", took)
+	}
+}
+
 func TestPushFloor(t *testing.T) {
 	e := quickEnv(t)
 	s, err := startPushFloor(t.Context(), e, true)

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"hybridagent/test/lab"
 )
 
 // limit ends a run that hangs.
@@ -38,10 +40,13 @@ func groups() []group {
 		{bulkIDs(), bulk},
 		{[]string{"net.list_own"}, list},
 		{[]string{"start.exec_to_route.p50"}, start},
+		{[]string{"op.journal_write.p99"}, opJournal},
+		{[]string{"op.repave_overhead", "op.resume", "op.rss"}, opOnSite},
 	}
 }
 
 func main() {
+	lab.Main() // the first process of a site is this program again
 	only := flag.String("bench", "", "run only ids with one of these prefixes, comma-separated")
 	out := flag.String("out", "build/bench.json", "file for the JSON list")
 	asRole := flag.String("role", "", "internal: run as a subject of a measurement")
