@@ -78,7 +78,8 @@ func (s *opSite) overhead(ctx context.Context) (Result, error) {
 	total := j.Records[len(j.Records)-1].At.Sub(j.Records[0].At)
 	peers := map[string]float64{
 		"nodeadm": nodeadm.Seconds(), "drain": took["drain"].Seconds(), "node_ready": took["node-ready"].Seconds(),
-		"other": (total - nodeadm - took["drain"] - took["node-ready"]).Seconds(),
+		"ratio_without_ready": total.Seconds() / (nodeadm + took["drain"] + took["node-ready"]).Seconds(),
+		"other":               (total - nodeadm - took["drain"] - took["node-ready"]).Seconds(),
 	}
 	return compare("op.repave_overhead", "s", total.Seconds(), (nodeadm + took["drain"]).Seconds(), 1.02, peers), nil
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	standin "hybridagent/test/fakenodeadm/lab"
-	"hybridagent/test/lab"
 )
 
 // laneFault is what goes wrong on one host during one repave.
@@ -25,8 +24,11 @@ type laneFault struct {
 // siteFault is what goes wrong for every host of the site while they are repaved.
 type siteFault struct {
 	name string
-	// do harms and mends.
-	do func(ctx context.Context, s *site, rng *rand.Rand) (string, error)
+	// upgrades asks for another Kubernetes version on every host.
+	upgrades bool
+	// before is done before the repaves are asked for, during while they run; both may be nil.
+	before func(ctx context.Context, s *site) error
+	during func(ctx context.Context, s *site, rng *rand.Rand) (string, error)
 }
 
 // phases are the places in nodeadm's commands where the stand-in fails on demand.
@@ -134,46 +136,59 @@ func cloud(what, how string) func(ctx context.Context, s *site, rng *rand.Rand) 
 	}
 }
 
-// budget forbids evictions, from the beginning or from a moment of the drain on, and allows them later or never.
-func budget(late, opens bool) func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
-	return func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
-		said := "from the beginning"
-		if late {
-			said = "from the cordon on"
-			bounded, cancel := context.WithTimeout(ctx, 15*time.Second)
-			defer cancel()
-			// Where no node is seen cordoned, the repave was too quick: then the budget matters to nobody.
-			_ = lab.Until(bounded, "a cordoned node", 5*time.Millisecond, func(ctx context.Context) error {
-				nodes, err := s.aws.Nodes(ctx)
-				for _, node := range nodes {
-					if node.Unschedulable {
-						return nil
-					}
-				}
-				return errors.Join(err, errors.New("no node is cordoned"))
-			})
-		}
-		err := s.aws.Forbid(ctx, "till", "till-stays")
-		lasts := 20 * time.Second
-		if opens {
-			lasts = time.Second + span(rng, 2*time.Second)
-		}
-		return fmt.Sprintf("%s, for %s", said, lasts), errors.Join(err, s.wait(ctx, lasts), s.aws.Allow(ctx))
+// fetchAgain lets every host forget the artifacts that it has staged, so that it must fetch them.
+func fetchAgain(ctx context.Context, s *site) error {
+	var errs []error
+	for _, edge := range s.edges {
+		_, err := edge.Host.Exec(ctx, "rm", "-rf", "/var/lib/hybrid-agent-op/staged")
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// artifacts has the server of the artifacts misbehave from before the repave on, for a while.
+func artifacts(how string) siteFault {
+	return siteFault{
+		name: "artifacts " + how,
+		before: func(ctx context.Context, s *site) error {
+			return errors.Join(fetchAgain(ctx, s), s.aws.SetFaults(ctx, map[string]string{"artifacts": how}))
+		},
+		during: func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
+			lasts := time.Second + span(rng, 9*time.Second)
+			return fmt.Sprintf("for %s", lasts), errors.Join(s.wait(ctx, lasts), s.aws.SetFaults(ctx, nil))
+		},
+	}
+}
+
+// budget lets one pod be evicted and no more until it is opened: what a look beforehand does not tell.
+func budget(name string, opens bool) siteFault {
+	return siteFault{
+		name:     name,
+		upgrades: true, // a reconfiguration drains nothing
+		before: func(ctx context.Context, s *site) error {
+			pods := s.pods("")
+			return errors.Join(s.aws.SetPods(ctx, pods...), s.aws.KeepAvailable(ctx, "till", "till-stays", len(pods)-1))
+		},
+		during: func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
+			if !opens {
+				return "never", nil
+			}
+			lasts := time.Second + span(rng, 3*time.Second)
+			return fmt.Sprintf("after %s", lasts), errors.Join(s.wait(ctx, lasts), s.aws.Allow(ctx))
+		},
 	}
 }
 
 func siteFaults() []siteFault {
 	return []siteFault{
-		{"artifacts 404", cloud("artifacts", "404")},
-		{"artifacts damaged", cloud("artifacts", "badsum")},
-		{"artifacts stall", cloud("artifacts", "stall")},
-		{"ECR denied", cloud("ecr", "denied")},
-		{"DescribeCluster down", cloud("describeCluster", "down")},
-		{"Kubernetes API down", cloud("kubeAPI", "down")},
-		{"Kubernetes API hangs", cloud("kubeAPI", "hang")},
-		{"budget opens later", budget(true, true)},
-		{"budget stays shut", budget(true, false)},
-		{"plane killed", func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
+		artifacts("404"), artifacts("badsum"), artifacts("stall"),
+		{name: "ECR denied", during: cloud("ecr", "denied")},
+		{name: "DescribeCluster down", during: cloud("describeCluster", "down")},
+		{name: "Kubernetes API down", during: cloud("kubeAPI", "down")},
+		{name: "Kubernetes API hangs", during: cloud("kubeAPI", "hang")},
+		{name: "budget shut from the start", upgrades: true, before: func(ctx context.Context, s *site) error { return s.aws.Forbid(ctx, "till", "till-stays") }},
+		budget("budget opens later", true), budget("budget stays shut", false),
+		{name: "plane killed", during: func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
 			from, off := span(rng, longest), span(rng, 3*time.Second)
 			if err := s.wait(ctx, from); err != nil {
 				return "", err

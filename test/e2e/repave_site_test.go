@@ -28,9 +28,10 @@ type lane struct {
 	id, pool string
 	rng      *rand.Rand
 
-	// wanted is what the pool asks for, version the profile's version for it.
-	wanted  want
-	version int
+	// wanted is what this repave is for, asked what the pool's profile version says; version counts those, last is the last operation.
+	wanted, asked want
+	version       int
+	last          string
 	// restarted counts kubelets that the lane started in systemd's place after an operation.
 	restarted int
 }
@@ -55,7 +56,7 @@ func (l *lane) sleep(ctx context.Context, limit time.Duration) time.Duration {
 
 // choose has the operator choose a version of the profile for the pool; the version is new.
 func (l *lane) choose(ctx context.Context, w want) error {
-	l.wanted, l.version = w, l.version+1
+	l.asked, l.version = w, l.version+1
 	version := fmt.Sprintf("%d.%d.0", l.n, l.version)
 	profile, err := actors.ProfileYAML(actors.Profile{Version: version, Kubernetes: w.kubernetes, MaxPods: w.maxPods, DrainSeconds: 4})
 	if err != nil {
@@ -190,6 +191,7 @@ func (s *site) newLanes(seed uint64) []*lane {
 	for _, l := range lanes {
 		s.await("a Ready node on "+l.edge.Host.Name, bound, func(ctx context.Context) error {
 			view, err := l.shown(ctx)
+			l.last = view.Operation.Progress.OperationID
 			if p := view.Operation.Progress; err == nil && cmp.Or(p.State, "none") != "Succeeded" {
 				err = fmt.Errorf("operation %s is %q: %s", p.OperationID, p.State, p.Message)
 			}

@@ -17,6 +17,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"hybridagent/agent/operation/applied"
 	"hybridagent/test/lab/actors"
 )
 
@@ -103,34 +104,49 @@ func deal(rng *rand.Rand, rounds, lanes int) []round {
 // resetFaults puts pods onto every node and takes away what went wrong in the round before.
 func (s *site) resetFaults(lanes []*lane) {
 	s.t.Helper()
-	var pods []actors.Pod
 	for _, l := range lanes {
 		s.must(l.setNodeadm(s.ctx))
+	}
+	s.must(errors.Join(s.aws.SetFaults(s.ctx, nil), s.aws.Allow(s.ctx), s.aws.SetPods(s.ctx, s.pods("*")...)))
+}
+
+// pods are two on every node; replacement is where the next one of each appears.
+func (s *site) pods(replacement string) []actors.Pod {
+	var pods []actors.Pod
+	for name, id := range s.ids {
 		for i := range 2 {
-			pods = append(pods, actors.Pod{Namespace: "till", Name: fmt.Sprintf("till-%d-%d", l.n, i), Node: l.id, Replacement: "*"})
+			pods = append(pods, actors.Pod{Namespace: "till", Name: fmt.Sprintf("till-%s-%d", name, i), Node: id, Replacement: replacement})
 		}
 	}
-	s.must(errors.Join(s.aws.SetFaults(s.ctx, nil), s.aws.Allow(s.ctx), s.aws.SetPods(s.ctx, pods...)))
+	return pods
+}
+
+// of is what goes wrong on the host of a lane.
+func (r round) of(lane int) laneFault {
+	if r.site != nil {
+		return laneFault{name: r.site.name, upgrades: r.site.upgrades}
+	}
+	return r.lanes[lane]
 }
 
 // run repaves every lane and counts how that ended.
 func (r round) run(s *site, lanes []*lane, rng *rand.Rand, found *tally) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(lanes)+1)
-	if r.site != nil {
+	if r.site != nil && r.site.before != nil {
+		if err := r.site.before(s.ctx, s); err != nil {
+			return err
+		}
+	}
+	if r.site != nil && r.site.during != nil {
 		wg.Go(func() {
-			said, err := r.site.do(s.ctx, s, rng)
+			said, err := r.site.during(s.ctx, s, rng)
 			s.t.Logf("%s: %s", r.site.name, said)
 			errs[len(lanes)] = err
 		})
 	}
 	for i, l := range lanes {
-		fault := laneFault{name: "none"}
-		if r.site != nil {
-			fault = laneFault{name: r.site.name}
-		} else {
-			fault = r.lanes[i]
-		}
+		fault := r.of(i)
 		wg.Go(func() {
 			state, err := l.repave(s.ctx, fault)
 			if err != nil {
@@ -161,12 +177,12 @@ func (l *lane) repave(ctx context.Context, fault laneFault) (string, error) {
 		return "", err
 	}
 	begin := time.Now()
-	next := l.next(former.KubernetesVersion, fault.upgrades)
+	next := l.next(former, fault.upgrades)
 	l.wanted = next
 	said := []string{}
 	for _, step := range []func(context.Context, *lane) (string, error){
 		fault.before,
-		func(ctx context.Context, l *lane) (string, error) { return "", l.ask(ctx, next) },
+		func(ctx context.Context, l *lane) (string, error) { return l.ask(ctx, next) },
 		fault.during,
 	} {
 		if step == nil {
@@ -182,6 +198,7 @@ func (l *lane) repave(ctx context.Context, fault laneFault) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	l.last = id
 	took := time.Since(begin).Round(100 * time.Millisecond)
 	if err := l.recover(ctx); err != nil {
 		return state, fmt.Errorf("after operation %s ended as %s (%s): %w", id, state, message, err)
@@ -190,21 +207,30 @@ func (l *lane) repave(ctx context.Context, fault laneFault) (string, error) {
 	return state, l.fits(id, state, former.OperationID, next)
 }
 
-// next is what the pool is to want: never what is in force.
-func (l *lane) next(kubernetes string, upgrade bool) want {
-	versions := []string{actors.KubernetesVersion, actors.OlderKubernetes}
-	other := versions[0]
-	if other == kubernetes {
-		other = versions[1]
+// next is what the pool is to want, which is never what is in force: after a repave that failed, sometimes the same again.
+func (l *lane) next(former applied.State, upgrade bool) want {
+	other := actors.KubernetesVersion
+	if other == former.KubernetesVersion {
+		other = actors.OlderKubernetes
+	}
+	if former.OperationID != l.last && (!upgrade || l.asked.kubernetes == other) && l.rng.IntN(2) == 0 {
+		return l.asked
 	}
 	pods := 40 + l.version%20
 	if upgrade || l.rng.IntN(3) > 0 {
 		return want{other, pods}
 	}
-	return want{kubernetes, pods}
+	return want{former.KubernetesVersion, pods}
 }
 
-func (l *lane) ask(ctx context.Context, next want) error { return l.choose(ctx, next) }
+// ask has the operator ask for the repave: by another version of the profile or, where the pool wants this already, by hybridctl repave.
+func (l *lane) ask(ctx context.Context, next want) (string, error) {
+	if next != l.asked {
+		return "", l.choose(ctx, next)
+	}
+	_, err := l.s.operator.Run(ctx, "repave", l.pool)
+	return "asked for again", err
+}
 
 // ended waits until plane and root agree that the operation after the former one has ended.
 func (l *lane) ended(ctx context.Context, former string) (id, state, message string, err error) {

@@ -104,9 +104,18 @@ func (a *AWS) Pods(ctx context.Context) ([]Pod, error) {
 
 // Forbid makes a PodDisruptionBudget that lets no pod of a namespace be evicted; Allow removes it.
 func (a *AWS) Forbid(ctx context.Context, namespace, name string) error {
+	return a.setBudget(ctx, namespace, name, "maxUnavailable", 0)
+}
+
+// KeepAvailable makes a PodDisruptionBudget that lets pods of a namespace be evicted while more than that many are there; Allow removes it.
+func (a *AWS) KeepAvailable(ctx context.Context, namespace, name string, pods int) error {
+	return a.setBudget(ctx, namespace, name, "minAvailable", pods)
+}
+
+func (a *AWS) setBudget(ctx context.Context, namespace, name, field string, value int) error {
 	return a.ask(ctx, http.MethodPost, "/lab/pdbs", []any{map[string]any{
 		"metadata": map[string]string{"namespace": namespace, "name": name},
-		"spec":     map[string]any{"maxUnavailable": 0, "selector": map[string]any{"matchLabels": map[string]string{"app": namespace}}},
+		"spec":     map[string]any{field: value, "selector": map[string]any{"matchLabels": map[string]string{"app": namespace}}},
 	}}, nil)
 }
 

@@ -14,7 +14,7 @@ import (
 	_ "github.com/spf13/cobra"
 	_ "go.uber.org/zap"
 	_ "google.golang.org/protobuf/proto"
-	_ "k8s.io/client-go/rest"
+	_ "k8s.io/client-go/tools/clientcmd"
 )
 
 func main() {
