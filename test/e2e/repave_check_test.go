@@ -33,8 +33,11 @@ func (l *lane) agrees(ctx context.Context) error {
 			node.Unschedulable, node.KubeletVersion, node.InternalIP, state.KubernetesVersion)
 	}
 	version, err := l.edge.Host.Exec(ctx, "/usr/bin/kubelet", "--version")
-	if err != nil || !strings.Contains(version, "v"+state.KubernetesVersion) {
-		return fmt.Errorf("the kubelet on disk is %q, %v; root's record says Kubernetes %s", strings.TrimSpace(version), err, state.KubernetesVersion)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(version, "v"+state.KubernetesVersion) {
+		return fmt.Errorf("the kubelet on disk is %q; root's record says Kubernetes %s", strings.TrimSpace(version), state.KubernetesVersion)
 	}
 	status, err := l.edge.Status(ctx)
 	return errors.Join(err, status.Holds("NodeReady"), status.Holds("RoutesInstalled"), l.configured(string(state.Node.GetKubeletConfigJson())))
