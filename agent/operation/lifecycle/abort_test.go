@@ -65,6 +65,26 @@ func TestAbortAtEveryStep(t *testing.T) {
 	}
 }
 
+// TestAbortOfAProvision takes nodeadm's parts off again: the host is what it was
+// before, and the next provision makes it a node.
+func TestAbortOfAProvision(t *testing.T) {
+	for _, step := range []string{"preflight", "fstab", "hold-former", "nodeadm-install", "render-config", "nodeadm-config-check", "nodeadm-init", "node-ready"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			h := newBare(t, "", "")
+			end, err := h.abortAt(order(1, provisionKind, nil), step)
+			if err != nil {
+				t.Fatalf("Abort = %v", err)
+			}
+			wantState(t, end, aborted, "aborted by local root")
+			wantNone(t, step, h.leftovers())
+			h.seam.After = func(journal.Record) {}
+			wantState(t, h.provision(order(2, provisionKind, nil)), succeeded)
+			h.wantNode("1.31.5", "")
+		})
+	}
+}
+
 // TestAbortOfAHangingDrain ends it at once, and uncordons.
 func TestAbortOfAHangingDrain(t *testing.T) {
 	t.Parallel()

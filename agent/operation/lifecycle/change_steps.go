@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"hybridagent/agent/operation/engine"
-	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
 	"hybridagent/nodeadm/change"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -93,6 +92,11 @@ func (p *job) skips() []string {
 // uninstall takes nodeadm's parts off the host. Nothing is left to do where there
 // is no tracker: an earlier try was cut short after its end.
 func (p *job) uninstall(ctx context.Context, run engine.Run) error {
+	return p.uninstallSkipping(ctx, run, p.skips()...)
+}
+
+// uninstallSkipping leaves checks of nodeadm's own out.
+func (p *job) uninstallSkipping(ctx context.Context, run engine.Run, skips ...string) error {
 	if _, err := nodeadm.ReadTracker(p.Root); errors.Is(err, nodeadm.ErrNoTracker) {
 		p.tell(run, "nodeadm has nothing to uninstall: there is no tracker")
 		return nil
@@ -100,7 +104,7 @@ func (p *job) uninstall(ctx context.Context, run engine.Run) error {
 	run.Say("uninstalling with nodeadm")
 	return p.nodeadm(ctx, run, invocation{nodeadm.Uninstall, p.installedSpec(), func(string) ([]string, error) {
 		// Not with --force: it removes the CNI's folders across mount points.
-		return nodeadm.UninstallArgs(false, p.skips()...), nil
+		return nodeadm.UninstallArgs(false, skips...), nil
 	}})
 }
 
@@ -115,21 +119,13 @@ func (p *job) installedSpec() *agentv1.NodeSpec {
 // mendTracker does to nodeadm's tracker what was decided: every command panics on
 // a damaged one, and uninstall does nothing without one.
 func (p *job) mendTracker(_ context.Context, run engine.Run) error {
-	path := filepath.Join(p.Root, nodeadm.TrackerPath)
 	switch p.decided.Tracker {
 	case change.TrackerRemove:
 		p.tell(run, "removing nodeadm's damaged tracker")
 		return p.removeBrokenTracker()
 	case change.TrackerRestore:
-		content, err := nodeadm.RestoredTracker(p.installedSpec())
-		if err != nil {
-			return &engine.Permanent{Err: err}
-		}
 		p.tell(run, "restoring nodeadm's lost tracker, without which uninstall does nothing")
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return fmt.Errorf("cannot restore nodeadm's tracker: %w", err)
-		}
-		return store.WriteRaw(path, content, 0o644)
+		return p.restoreTracker()
 	}
 	return nil
 }

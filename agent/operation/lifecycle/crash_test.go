@@ -55,6 +55,8 @@ func scenarios() []scenario {
 		{name: "upgrade that fails and returns", node: true, prepare: fault("upgrade", "describe"), op: repave(newer), state: failed, version: "1.31.5", slack: 4},
 		{name: "init that fails and returns", node: true, prepare: fault("init", "permanent"), op: repave(maxPods), state: failed, version: "1.31.5", slack: 1},
 		{name: "repave aborted in its drain", node: true, prepare: func(h *host) { h.kube.onDrain = h.abort }, op: repave(newer), state: aborted, version: "1.31.5", slack: 1},
+		{name: "provision aborted as its Node is Ready", prepare: func(h *host) { h.onVersion("1.31.5", h.abort) }, op: func() *agentv1.Operation { return order(1, provisionKind, nil) }, state: aborted, slack: 2},
+		{name: "provision that fails and is taken back", prepare: fault("init", "permanent"), op: func() *agentv1.Operation { return order(1, provisionKind, nil) }, state: failed, slack: 2},
 		{name: "repave aborted after its upgrade", node: true, prepare: func(h *host) { h.onUpgraded(h.abort) }, op: repave(newer), state: aborted, version: "1.31.5", slack: 2},
 	}
 }
@@ -131,7 +133,7 @@ func (s scenario) template(t *testing.T) string {
 	if s.node {
 		return newNode(t, "", "").root
 	}
-	return newHost(t, "", "").root
+	return newBare(t, "", "").root
 }
 
 // copyHost makes a host of its own from a template.
@@ -187,7 +189,7 @@ func (h *host) wrong(s scenario, end *agentv1.OperationProgress) []string {
 	if _, found, err := applied.ReadState(h.options.Dir); found || err != nil {
 		wrong = append(wrong, fmt.Sprintf("a record is left: %v", err))
 	}
-	return wrong
+	return append(wrong, h.leftovers()...)
 }
 
 // crash kills at every journal write of a scenario, and returns how many there are

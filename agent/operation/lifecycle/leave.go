@@ -58,7 +58,7 @@ func (p *job) preflightLeave(ctx context.Context, run engine.Run) error {
 	if p.decided.NoAPI {
 		p.tell(run, "the Kubernetes API does not answer: pods are not moved away, and the Node stays")
 	}
-	if p.former.Provider == nodeadm.ProviderSSM {
+	if p.providerNow() == nodeadm.ProviderSSM {
 		p.tell(run, "nodeadm uninstall deregisters %s from Systems Manager", p.decided.NodeName)
 	}
 	return p.checkDrain(ctx)
@@ -72,7 +72,7 @@ const rootAWS = "/root/.aws"
 func (p *job) keepAWS(_ context.Context, run engine.Run) error {
 	from := filepath.Join(p.Root, rootAWS)
 	entries, err := os.ReadDir(from)
-	if errors.Is(err, fs.ErrNotExist) || p.former.Provider != nodeadm.ProviderSSM {
+	if errors.Is(err, fs.ErrNotExist) || p.providerNow() != nodeadm.ProviderSSM {
 		return nil
 	}
 	if err != nil {

@@ -148,6 +148,30 @@ func newNode(t *testing.T, command, mode string) *host {
 	return h
 }
 
+// newBare is a host that is no node, with a Kubernetes API to join.
+func newBare(t *testing.T, command, mode string) *host {
+	t.Helper()
+	h := newHost(t, command, mode)
+	h.live()
+	write(t, filepath.Join(h.root, "etc/fstab"), []byte("/dev/sda1 / ext4 defaults 0 1\n"))
+	return h
+}
+
+// leftovers lists what of nodeadm's and of the node's is on a host that is none.
+func (h *host) leftovers() []string {
+	var left []string
+	for _, path := range []string{
+		"run/kubelet", "usr/bin/kubelet", "opt/nodeadm", "var/lib/kubelet", "etc/kubernetes", "etc/eks", "etc/aws",
+		"etc/sysctl.d/99-nodeadm.conf", "etc/systemd/system/kubelet.service",
+		"state/nodeconfig.yaml", "state/applied", "state/installed", "state/held",
+	} {
+		if _, err := os.Lstat(filepath.Join(h.root, path)); !errors.Is(err, os.ErrNotExist) {
+			left = append(left, fmt.Sprintf("%s is left: %v", path, err))
+		}
+	}
+	return left
+}
+
 // live gives the host a Kubernetes API that follows what nodeadm does.
 func (h *host) live() {
 	h.options.Runner = processes{}
@@ -225,11 +249,14 @@ func (h *host) faults(version, cordonedBy string) []string {
 }
 
 // onUpgraded calls back when the API first tells of the version 1.32.3.
-func (h *host) onUpgraded(do func()) {
+func (h *host) onUpgraded(do func()) { h.onVersion("1.32.3", do) }
+
+// onVersion calls back when the API first tells of a version.
+func (h *host) onVersion(version string, do func()) {
 	called := false
 	h.options.Node = func(ctx context.Context, _, name string) (nodeapi.Node, error) {
 		node, err := h.kube.Node(ctx, name)
-		if !called && sameVersion("1.32.3", node.KubeletVersion) {
+		if !called && sameVersion(version, node.KubeletVersion) {
 			called = true
 			do()
 		}

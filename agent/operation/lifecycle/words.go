@@ -28,7 +28,10 @@ func (p *job) conclude(_ context.Context, cause error, undone []error) string {
 	var text strings.Builder
 	text.WriteString(p.redactor.Redact(cause.Error()))
 	if !p.known || p.op.GetKind() == agentv1.OperationKind_OPERATION_KIND_PROVISION {
-		if err := errors.Join(undone...); err != nil {
+		var named *nextActionError
+		if err := errors.Join(undone...); errors.As(err, &named) {
+			fmt.Fprintf(&text, "; the way back failed: %s; next action: %s", p.redactor.Redact(err.Error()), named.action)
+		} else if err != nil {
 			fmt.Fprintf(&text, "; beside that: %v", err)
 		}
 		return text.String()
