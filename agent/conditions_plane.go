@@ -50,7 +50,7 @@ func repaveRequired(f *facts) verdict {
 	case len(fields) == 0:
 		return no("UpToDate", "the node is what the plane wants")
 	}
-	return yes("FieldsDiffer", "the node differs from what the plane wants in %s; it stays as it is until an operation repaves it", join(fields))
+	return yes("FieldsDiffer", "the node differs from what the plane wants in %s; it stays as it is until \"hybridctl repave %s\" or another profile version brings it there", join(fields), f.assignment.msg.GetPool())
 }
 
 func operationRunning(f *facts) verdict {

@@ -206,7 +206,7 @@ func TestConditions(t *testing.T) {
 		"aborted": {func(f *facts) {
 			f.operation.progress = &agentv1.OperationProgress{OperationId: "op1", Kind: 3, State: agentv1.OperationState_OPERATION_STATE_ABORTED, Message: "the former version is in force"}
 		}, []string{"OperationRunning False Aborted|repave op1 was aborted: the former version"}},
-		"repave": {func(f *facts) { f.node.state.AppliedNodeDigest = "other" }, []string{"RepaveRequired True FieldsDiffer|stays as it is until an operation"}},
+		"repave": {func(f *facts) { f.node.state.AppliedNodeDigest = "other" }, []string{"RepaveRequired True FieldsDiffer|stays as it is until \"hybridctl repave shop\""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

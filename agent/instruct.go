@@ -66,7 +66,7 @@ func (c *core) nodeIPOf() string {
 // a signature has no secrets in it.
 func forecastFor(kind agentv1.OperationKind, a *assignment, nodeIP string) *agentv1.ForecastRequest {
 	return &agentv1.ForecastRequest{
-		Kind: kind, Node: withoutSecrets(a.msg.GetNode()), NodeDigest: a.msg.GetNodeDigest(), NodeIp: nodeIP,
+		Kind: kind, Node: withoutSecrets(a.msg.GetNode()), NodeDigest: a.msg.GetNodeDigest(), NodeIp: nodeIP, Drain: a.update.GetDrain(),
 	}
 }
 

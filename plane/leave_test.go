@@ -92,10 +92,13 @@ func TestLeaveThatFails(t *testing.T) {
 	s.nodes["edge-1"].Disconnect()
 	s.nodes["edge-1"].Connect()
 	s.nodes["edge-1"].Behave(endings(planetest.EndWell, leave))
-	if _, err := s.Operator().Provision(t.Context(), &planev1.ProvisionRequest{HostId: "edge-1"}); err != nil {
+	if _, err := s.Operator().Provision(t.Context(), &planev1.ProvisionRequest{HostId: "edge-1", Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	s.want("edge-1", "provision leave leave")
+	if ops := s.nodes["edge-1"].Operations(); ops[1].GetForce() || !ops[2].GetForce() {
+		t.Errorf("forced: %v, then %v; want the second", ops[1].GetForce(), ops[2].GetForce())
+	}
 	s.ended("edge-1", succeeded)
 	s.site.Pool.GetNodePool().Hosts = hosts
 	s.Apply(s.site.Pool)

@@ -8,11 +8,11 @@ import (
 
 // Deadlines of an operation, counted from its first step.
 const (
-	// DefaultProvisionDeadline holds for an operation that names none, of any kind
-	// but repave.
+	// DefaultProvisionDeadline holds for an operation that names none and drains
+	// nothing.
 	DefaultProvisionDeadline = 15 * time.Minute
-	// DefaultRepaveDeadline holds for a repave that names none: a drain, downloads
-	// and in appliance mode a reboot.
+	// DefaultRepaveDeadline holds for a repave or a leave that names none: a drain,
+	// downloads, and in appliance mode a reboot.
 	DefaultRepaveDeadline = time.Hour
 	// MaxDeadline is the longest that an operation may ask for.
 	MaxDeadline = 4 * time.Hour
@@ -23,7 +23,7 @@ func Deadline(op *agentv1.Operation) time.Duration {
 	switch {
 	case op.GetDeadline() != nil:
 		return op.GetDeadline().AsDuration()
-	case op.GetKind() == agentv1.OperationKind_OPERATION_KIND_REPAVE:
+	case op.GetKind() == agentv1.OperationKind_OPERATION_KIND_REPAVE, op.GetKind() == agentv1.OperationKind_OPERATION_KIND_LEAVE:
 		return DefaultRepaveDeadline
 	default:
 		return DefaultProvisionDeadline

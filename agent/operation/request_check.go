@@ -22,6 +22,9 @@ var (
 // CheckForecast checks what a forecast is asked for; the error is a *Refusal.
 // Nobody signed it: whoever makes the forecast must change nothing for it.
 func CheckForecast(request *agentv1.ForecastRequest) error {
+	if err := checkDrain("the forecast", request.GetDrain()); err != nil {
+		return err
+	}
 	switch request.GetKind() {
 	case agentv1.OperationKind_OPERATION_KIND_PROVISION,
 		agentv1.OperationKind_OPERATION_KIND_REPAVE,

@@ -15,18 +15,22 @@ const maxDrainTime = 24 * time.Hour
 // validateDrain checks the drain options, where there are any. Whoever sends them
 // sends every field: a time that is missing would silently mean none.
 func validateDrain(op *agentv1.Operation) error {
-	drain := op.GetDrain()
+	return checkDrain("operation "+op.GetId(), op.GetDrain())
+}
+
+// checkDrain checks drain options of what is named for messages.
+func checkDrain(what string, drain *agentv1.DrainOptions) error {
 	if drain == nil {
 		return nil
 	}
 	if !wholeSeconds(drain.GetTimeout(), 0) {
-		return Refuse(malformed, "operation %s has the drain timeout %s, not whole seconds from 0 to %s", op.GetId(), durationText(drain.GetTimeout()), maxDrainTime)
+		return Refuse(malformed, "%s has the drain timeout %s, not whole seconds from 0 to %s", what, durationText(drain.GetTimeout()), maxDrainTime)
 	}
 	if wait := drain.GetSkipWaitForDeleteTimeout(); !wholeSeconds(wait, time.Second) {
-		return Refuse(malformed, "operation %s has the drain option skipWaitForDeleteTimeout %s, not whole seconds from 1s to %s", op.GetId(), durationText(wait), maxDrainTime)
+		return Refuse(malformed, "%s has the drain option skipWaitForDeleteTimeout %s, not whole seconds from 1s to %s", what, durationText(wait), maxDrainTime)
 	}
 	if grace := time.Duration(drain.GetGracePeriodSeconds()) * time.Second; grace > maxDrainTime {
-		return Refuse(malformed, "operation %s has the drain option gracePeriod %s, more than %s", op.GetId(), grace, maxDrainTime)
+		return Refuse(malformed, "%s has the drain option gracePeriod %s, more than %s", what, grace, maxDrainTime)
 	}
 	return nil
 }

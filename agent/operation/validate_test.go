@@ -190,7 +190,7 @@ func TestLiveSwitchIsTheDaemons(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[agentv1.OperationKind]time.Duration{
-		provision: 15 * time.Minute, reconfigure: 15 * time.Minute, leave: 15 * time.Minute, repave: time.Hour,
+		provision: 15 * time.Minute, reconfigure: 15 * time.Minute, leave: time.Hour, repave: time.Hour,
 	} {
 		if got := operation.Deadline(&agentv1.Operation{Kind: kind}); got != want {
 			t.Errorf("%s: %s, want %s", operation.KindName(kind), got, want)

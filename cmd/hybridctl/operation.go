@@ -137,15 +137,18 @@ stays on, or returns to, the version that it had. The repave of the pool stops.`
 }
 
 func newOperationRetry(g *globals) *cobra.Command {
-	return &cobra.Command{
+	force := false
+	cmd := &cobra.Command{
 		Use:   "retry HOST",
 		Short: "Have the failed provisioning or leave of a host tried again",
 		Long: `Have the failed provisioning or leave of a host tried again, once what made it
-fail is mended. A failed repave is tried again with 'hybridctl repave POOL'.`,
+fail is mended. A failed repave is tried again with 'hybridctl repave POOL'. With
+--force a leave begins although the Kubernetes API does not answer the host, for
+example because its cluster is gone: pods are not moved away then.`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return g.call(cmd.Context(), func(ctx context.Context, c planev1.PlaneServiceClient) error {
-				if _, err := c.Provision(ctx, &planev1.ProvisionRequest{HostId: args[0]}); err != nil {
+				if _, err := c.Provision(ctx, &planev1.ProvisionRequest{HostId: args[0], Force: force}); err != nil {
 					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "the operation of EdgeHost %s will be tried again\n", args[0])
@@ -153,6 +156,8 @@ fail is mended. A failed repave is tried again with 'hybridctl repave POOL'.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "begin a leave although the Kubernetes API does not answer")
+	return cmd
 }
 
 func newRetryNetwork(g *globals) *cobra.Command {

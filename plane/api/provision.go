@@ -18,7 +18,7 @@ func (s *Server) Provision(ctx context.Context, req *planev1.ProvisionRequest) (
 	if s.fleet.HostStatus(req.GetHostId()) == nil {
 		return nil, noHost(req.GetHostId())
 	}
-	err := s.ops.Retry(ctx, req.GetHostId())
+	err := s.ops.Retry(ctx, req.GetHostId(), req.GetForce())
 	switch {
 	case errors.Is(err, rollout.ErrNothingToRetry):
 		return nil, status.Errorf(codes.FailedPrecondition, "host %q: %v; provisioning begins by itself once the host is in a pool and ready", req.GetHostId(), err)
@@ -26,6 +26,6 @@ func (s *Server) Provision(ctx context.Context, req *planev1.ProvisionRequest) (
 		return nil, unavailable(err)
 	}
 	operator, _ := auth.Operator(ctx)
-	s.log.Info("provisioning is tried again", zap.String("operator", operator), zap.String("host_id", req.GetHostId()))
+	s.log.Info("provisioning is tried again", zap.String("operator", operator), zap.String("host_id", req.GetHostId()), zap.Bool("force", req.GetForce()))
 	return &planev1.ProvisionResponse{}, nil
 }

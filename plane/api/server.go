@@ -25,7 +25,7 @@ const writeTries = 8
 // Operations are those of the hosts, as rollout has them.
 type Operations interface {
 	// Retry forgets the failure; an error says why there is nothing to retry.
-	Retry(ctx context.Context, hostID string) error
+	Retry(ctx context.Context, hostID string, force bool) error
 	// Switch signs a live network switch to servers and answers its ID; former are
 	// those that the host's pool has for it.
 	Switch(ctx context.Context, hostID string, servers, former []string) (string, error)

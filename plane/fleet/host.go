@@ -70,7 +70,7 @@ func (h *host) want(out compile.Output) bool {
 }
 
 func (h *host) updateLocked() *agentv1.AssignmentUpdate {
-	return &agentv1.AssignmentUpdate{Generation: h.generation, Digest: h.wanted.Digest, Assignment: h.wanted.Bytes}
+	return &agentv1.AssignmentUpdate{Generation: h.generation, Digest: h.wanted.Digest, Assignment: h.wanted.Bytes, Drain: h.wanted.Drain}
 }
 
 // reconcileLocked brings the generation above what the host holds, which may be

@@ -356,7 +356,7 @@ var ErrNothingToRetry = errors.New("no operation of this host has failed")
 // soon as the host is ready for it. A pending one that the host has refused
 // without being able to name it is sent once more, as it would be to a new
 // stream: to correct the host's CA pin or clock is all that it needs.
-func (c *Controller) Retry(ctx context.Context, id string) error {
+func (c *Controller) Retry(ctx context.Context, id string, force bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.records[id]
@@ -370,7 +370,7 @@ func (c *Controller) Retry(ctx context.Context, id string) error {
 		next.sentOn = 0
 		c.keep(id, &next)
 	case r.Pending == nil && r.Last != nil && (r.Last.State != agentv1.OperationState_OPERATION_STATE_SUCCEEDED || ready(v) || leaving(r, v)):
-		next.Last = nil
+		next.Last, next.ForceLeave = nil, force
 		if err := c.save(ctx, id, &next); err != nil {
 			return err
 		}

@@ -309,7 +309,7 @@ func TestRolloutKeepsItsPromises(t *testing.T) {
 				_, _ = s.c.Repave(rt.Context(), s.pool.Name, nil, Manner{Force: rapid.Bool().Draw(rt, "force"), ReconfigureOnly: rapid.Bool().Draw(rt, "mild")})
 			},
 			"abort": func(rt *rapid.T) { _, _, _ = s.c.Abort(rt.Context(), any().view.HostID, "", "operator") },
-			"retry": func(rt *rapid.T) { _ = s.c.Retry(rt.Context(), any().view.HostID) },
+			"retry": func(rt *rapid.T) { _ = s.c.Retry(rt.Context(), any().view.HostID, false) },
 			"take out or in": func(*rapid.T) {
 				id := any().view.HostID
 				if s.c.record(id).Pending != nil {

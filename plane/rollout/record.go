@@ -39,6 +39,9 @@ type record struct {
 	// plane's doing. A host leaves a cluster only where this says that it is in one:
 	// a plane that was made anew must not have every node leave.
 	Member *member `json:"member,omitempty"`
+	// ForceLeave has the next leave begin although the Kubernetes API does not answer: an
+	// operator said so when the last one had failed.
+	ForceLeave bool `json:"forceLeave,omitempty"`
 
 	revision int64 // of the record in the store; 0: not stored
 	sentOn   uint64

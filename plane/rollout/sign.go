@@ -92,6 +92,7 @@ func (c *Controller) leave(r record, v fleet.View) (record, error) {
 		Kind:     agentv1.OperationKind_OPERATION_KIND_LEAVE,
 		Deadline: durationpb.New(leaveDeadline),
 		Drain:    drain,
+		Force:    r.ForceLeave,
 	}, nil)
 }
 

@@ -24,7 +24,7 @@ const (
 func Forecast(ctx context.Context, opt Options, request *agentv1.ForecastRequest) (*agentv1.Forecast, error) {
 	op := &agentv1.Operation{
 		Kind: request.GetKind(), HostId: opt.HostID, Node: request.GetNode(),
-		NodeDigest: request.GetNodeDigest(), NodeIp: request.GetNodeIp(),
+		NodeDigest: request.GetNodeDigest(), NodeIp: request.GetNodeIp(), Drain: request.GetDrain(), Force: request.GetForce(),
 	}
 	p, err := newJob(opt.withDefaults(), op)
 	if err != nil {

@@ -153,8 +153,10 @@ func (r *run) until(ctx context.Context, limit time.Duration, is func() bool) er
 	return nil
 }
 
-// retryCommand runs the program until it succeeds or ctx ends; its whole command line is in every message.
+// retryCommand runs the program until it succeeds or ctx ends; its whole command line is in every message. A try that the end of ctx cuts
+// short says nothing of the cause, so the error is that of the try before: which of the two the real one shows is a matter of timing.
 func (r *run) retryCommand(ctx context.Context, backoff time.Duration, path string, args ...string) error {
+	var before error
 	for {
 		cmd := exec.CommandContext(ctx, r.path(path), args...)
 		cmd.Env = append(append([]string{}, r.Env...), "STANDIN_ROOT="+r.Root)
@@ -162,11 +164,15 @@ func (r *run) retryCommand(ctx context.Context, backoff time.Duration, path stri
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil && before != nil {
+			return before
+		}
 		err = fmt.Errorf("running command [%s %s]: %s: %w", path, strings.Join(args, " "), out, err)
 		r.log.err("cmd/retry.go:34", "Command failed. Retrying...", "error", err.Error())
 		if !r.sleep(ctx, backoff) {
 			return err
 		}
+		before = err
 	}
 }
 

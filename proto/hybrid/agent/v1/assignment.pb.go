@@ -140,7 +140,10 @@ type AssignmentUpdate struct {
 	// An encoded Assignment, at most 256 KiB.
 	Assignment []byte `protobuf:"bytes,3,opt,name=assignment,proto3" json:"assignment,omitempty"`
 	// Try it although this host has rolled it back before; no part of the digest.
-	Retry         bool `protobuf:"varint,4,opt,name=retry,proto3" json:"retry,omitempty"`
+	Retry bool `protobuf:"varint,4,opt,name=retry,proto3" json:"retry,omitempty"`
+	// How nodes of the pool are drained, for forecasts only: what counts is in the
+	// signed operation. No part of the digest.
+	Drain         *DrainOptions `protobuf:"bytes,5,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -201,6 +204,13 @@ func (x *AssignmentUpdate) GetRetry() bool {
 		return x.Retry
 	}
 	return false
+}
+
+func (x *AssignmentUpdate) GetDrain() *DrainOptions {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
 }
 
 // Assignment is all that the plane wants of one host: HybridCluster, profile
@@ -1194,7 +1204,7 @@ var File_hybrid_agent_v1_assignment_proto protoreflect.FileDescriptor
 
 const file_hybrid_agent_v1_assignment_proto_rawDesc = "" +
 	"\n" +
-	" hybrid/agent/v1/assignment.proto\x12\x0fhybrid.agent.v1\x1a\x1egoogle/protobuf/duration.proto\"\x80\x01\n" +
+	" hybrid/agent/v1/assignment.proto\x12\x0fhybrid.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bhybrid/agent/v1/drain.proto\"\xb5\x01\n" +
 	"\x10AssignmentUpdate\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1203,7 +1213,8 @@ const file_hybrid_agent_v1_assignment_proto_rawDesc = "" +
 	"\n" +
 	"assignment\x18\x03 \x01(\fR\n" +
 	"assignment\x12\x14\n" +
-	"\x05retry\x18\x04 \x01(\bR\x05retry\"\x93\x04\n" +
+	"\x05retry\x18\x04 \x01(\bR\x05retry\x123\n" +
+	"\x05drain\x18\x05 \x01(\v2\x1d.hybrid.agent.v1.DrainOptionsR\x05drain\"\x93\x04\n" +
 	"\n" +
 	"Assignment\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x12\n" +
@@ -1326,32 +1337,34 @@ var file_hybrid_agent_v1_assignment_proto_goTypes = []any{
 	(*RolesAnywhereAccess)(nil), // 14: hybrid.agent.v1.RolesAnywhereAccess
 	nil,                         // 15: hybrid.agent.v1.Assignment.LabelsEntry
 	nil,                         // 16: hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
-	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
+	(*DrainOptions)(nil),        // 17: hybrid.agent.v1.DrainOptions
+	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
 }
 var file_hybrid_agent_v1_assignment_proto_depIdxs = []int32{
-	0,  // 0: hybrid.agent.v1.Assignment.architecture:type_name -> hybrid.agent.v1.Architecture
-	5,  // 1: hybrid.agent.v1.Assignment.network:type_name -> hybrid.agent.v1.NetworkSpec
-	7,  // 2: hybrid.agent.v1.Assignment.probes:type_name -> hybrid.agent.v1.ProbeSpec
-	8,  // 3: hybrid.agent.v1.Assignment.time:type_name -> hybrid.agent.v1.TimeSpec
-	9,  // 4: hybrid.agent.v1.Assignment.node:type_name -> hybrid.agent.v1.NodeSpec
-	15, // 5: hybrid.agent.v1.Assignment.labels:type_name -> hybrid.agent.v1.Assignment.LabelsEntry
-	4,  // 6: hybrid.agent.v1.Assignment.taints:type_name -> hybrid.agent.v1.Taint
-	6,  // 7: hybrid.agent.v1.NetworkSpec.nic:type_name -> hybrid.agent.v1.NICSelector
-	17, // 8: hybrid.agent.v1.ProbeSpec.interval:type_name -> google.protobuf.Duration
-	1,  // 9: hybrid.agent.v1.ProbeSpec.endpoint_access:type_name -> hybrid.agent.v1.EndpointAccess
-	12, // 10: hybrid.agent.v1.NodeSpec.access:type_name -> hybrid.agent.v1.AccessManagement
-	16, // 11: hybrid.agent.v1.NodeSpec.registration_labels:type_name -> hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
-	4,  // 12: hybrid.agent.v1.NodeSpec.registration_taints:type_name -> hybrid.agent.v1.Taint
-	6,  // 13: hybrid.agent.v1.NodeSpec.nic:type_name -> hybrid.agent.v1.NICSelector
-	10, // 14: hybrid.agent.v1.NodeSpec.os_image:type_name -> hybrid.agent.v1.OSImage
-	11, // 15: hybrid.agent.v1.NodeSpec.nodeadm:type_name -> hybrid.agent.v1.NodeadmSource
-	13, // 16: hybrid.agent.v1.AccessManagement.ssm:type_name -> hybrid.agent.v1.SSMAccess
-	14, // 17: hybrid.agent.v1.AccessManagement.iam_roles_anywhere:type_name -> hybrid.agent.v1.RolesAnywhereAccess
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 0: hybrid.agent.v1.AssignmentUpdate.drain:type_name -> hybrid.agent.v1.DrainOptions
+	0,  // 1: hybrid.agent.v1.Assignment.architecture:type_name -> hybrid.agent.v1.Architecture
+	5,  // 2: hybrid.agent.v1.Assignment.network:type_name -> hybrid.agent.v1.NetworkSpec
+	7,  // 3: hybrid.agent.v1.Assignment.probes:type_name -> hybrid.agent.v1.ProbeSpec
+	8,  // 4: hybrid.agent.v1.Assignment.time:type_name -> hybrid.agent.v1.TimeSpec
+	9,  // 5: hybrid.agent.v1.Assignment.node:type_name -> hybrid.agent.v1.NodeSpec
+	15, // 6: hybrid.agent.v1.Assignment.labels:type_name -> hybrid.agent.v1.Assignment.LabelsEntry
+	4,  // 7: hybrid.agent.v1.Assignment.taints:type_name -> hybrid.agent.v1.Taint
+	6,  // 8: hybrid.agent.v1.NetworkSpec.nic:type_name -> hybrid.agent.v1.NICSelector
+	18, // 9: hybrid.agent.v1.ProbeSpec.interval:type_name -> google.protobuf.Duration
+	1,  // 10: hybrid.agent.v1.ProbeSpec.endpoint_access:type_name -> hybrid.agent.v1.EndpointAccess
+	12, // 11: hybrid.agent.v1.NodeSpec.access:type_name -> hybrid.agent.v1.AccessManagement
+	16, // 12: hybrid.agent.v1.NodeSpec.registration_labels:type_name -> hybrid.agent.v1.NodeSpec.RegistrationLabelsEntry
+	4,  // 13: hybrid.agent.v1.NodeSpec.registration_taints:type_name -> hybrid.agent.v1.Taint
+	6,  // 14: hybrid.agent.v1.NodeSpec.nic:type_name -> hybrid.agent.v1.NICSelector
+	10, // 15: hybrid.agent.v1.NodeSpec.os_image:type_name -> hybrid.agent.v1.OSImage
+	11, // 16: hybrid.agent.v1.NodeSpec.nodeadm:type_name -> hybrid.agent.v1.NodeadmSource
+	13, // 17: hybrid.agent.v1.AccessManagement.ssm:type_name -> hybrid.agent.v1.SSMAccess
+	14, // 18: hybrid.agent.v1.AccessManagement.iam_roles_anywhere:type_name -> hybrid.agent.v1.RolesAnywhereAccess
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_assignment_proto_init() }
@@ -1359,6 +1372,7 @@ func file_hybrid_agent_v1_assignment_proto_init() {
 	if File_hybrid_agent_v1_assignment_proto != nil {
 		return
 	}
+	file_hybrid_agent_v1_drain_proto_init()
 	file_hybrid_agent_v1_assignment_proto_msgTypes[10].OneofWrappers = []any{
 		(*AccessManagement_Ssm)(nil),
 		(*AccessManagement_IamRolesAnywhere)(nil),

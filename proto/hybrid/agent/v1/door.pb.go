@@ -608,7 +608,11 @@ type ForecastRequest struct {
 	// The plane's digest of it. 64 bytes.
 	NodeDigest string `protobuf:"bytes,3,opt,name=node_digest,json=nodeDigest,proto3" json:"node_digest,omitempty"`
 	// The address for kubelet. At most 15 bytes.
-	NodeIp        string `protobuf:"bytes,4,opt,name=node_ip,json=nodeIp,proto3" json:"node_ip,omitempty"`
+	NodeIp string `protobuf:"bytes,4,opt,name=node_ip,json=nodeIp,proto3" json:"node_ip,omitempty"`
+	// As Operation.drain.
+	Drain *DrainOptions `protobuf:"bytes,5,opt,name=drain,proto3" json:"drain,omitempty"`
+	// As Operation.force.
+	Force         bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -669,6 +673,20 @@ func (x *ForecastRequest) GetNodeIp() string {
 		return x.NodeIp
 	}
 	return ""
+}
+
+func (x *ForecastRequest) GetDrain() *DrainOptions {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+func (x *ForecastRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 // SetNodeLabelsRequest brings the labels of the NodePool.
@@ -1581,7 +1599,7 @@ var File_hybrid_agent_v1_door_proto protoreflect.FileDescriptor
 
 const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"\n" +
-	"\x1ahybrid/agent/v1/door.proto\x12\x0fhybrid.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a hybrid/agent/v1/assignment.proto\x1a\x1fhybrid/agent/v1/operation.proto\"\xbd\x06\n" +
+	"\x1ahybrid/agent/v1/door.proto\x12\x0fhybrid.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a hybrid/agent/v1/assignment.proto\x1a\x1bhybrid/agent/v1/drain.proto\x1a\x1fhybrid/agent/v1/operation.proto\"\xbd\x06\n" +
 	"\vDoorRequest\x12:\n" +
 	"\x06submit\x18\x01 \x01(\v2 .hybrid.agent.v1.SignedOperationH\x00R\x06submit\x128\n" +
 	"\x06follow\x18\x02 \x01(\v2\x1e.hybrid.agent.v1.FollowRequestH\x00R\x06follow\x12F\n" +
@@ -1606,13 +1624,15 @@ const file_hybrid_agent_v1_door_proto_rawDesc = "" +
 	"\x11EraseTokenRequest\"\x16\n" +
 	"\x14ReadNodeStateRequest\"1\n" +
 	"\fAbortRequest\x12!\n" +
-	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\xae\x01\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\xf9\x01\n" +
 	"\x0fForecastRequest\x122\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1e.hybrid.agent.v1.OperationKindR\x04kind\x12-\n" +
 	"\x04node\x18\x02 \x01(\v2\x19.hybrid.agent.v1.NodeSpecR\x04node\x12\x1f\n" +
 	"\vnode_digest\x18\x03 \x01(\tR\n" +
 	"nodeDigest\x12\x17\n" +
-	"\anode_ip\x18\x04 \x01(\tR\x06nodeIp\"\x9c\x01\n" +
+	"\anode_ip\x18\x04 \x01(\tR\x06nodeIp\x123\n" +
+	"\x05drain\x18\x05 \x01(\v2\x1d.hybrid.agent.v1.DrainOptionsR\x05drain\x12\x14\n" +
+	"\x05force\x18\x06 \x01(\bR\x05force\"\x9c\x01\n" +
 	"\x14SetNodeLabelsRequest\x12I\n" +
 	"\x06labels\x18\x01 \x03(\v21.hybrid.agent.v1.SetNodeLabelsRequest.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
@@ -1731,10 +1751,11 @@ var file_hybrid_agent_v1_door_proto_goTypes = []any{
 	(*SignedOperation)(nil),               // 22: hybrid.agent.v1.SignedOperation
 	(OperationKind)(0),                    // 23: hybrid.agent.v1.OperationKind
 	(*NodeSpec)(nil),                      // 24: hybrid.agent.v1.NodeSpec
-	(*OperationProgress)(nil),             // 25: hybrid.agent.v1.OperationProgress
-	(*Forecast)(nil),                      // 26: hybrid.agent.v1.Forecast
-	(*timestamppb.Timestamp)(nil),         // 27: google.protobuf.Timestamp
-	(*Taint)(nil),                         // 28: hybrid.agent.v1.Taint
+	(*DrainOptions)(nil),                  // 25: hybrid.agent.v1.DrainOptions
+	(*OperationProgress)(nil),             // 26: hybrid.agent.v1.OperationProgress
+	(*Forecast)(nil),                      // 27: hybrid.agent.v1.Forecast
+	(*timestamppb.Timestamp)(nil),         // 28: google.protobuf.Timestamp
+	(*Taint)(nil),                         // 29: hybrid.agent.v1.Taint
 }
 var file_hybrid_agent_v1_door_proto_depIdxs = []int32{
 	22, // 0: hybrid.agent.v1.DoorRequest.submit:type_name -> hybrid.agent.v1.SignedOperation
@@ -1750,30 +1771,31 @@ var file_hybrid_agent_v1_door_proto_depIdxs = []int32{
 	11, // 10: hybrid.agent.v1.DoorRequest.submit_local:type_name -> hybrid.agent.v1.SubmitLocalRequest
 	23, // 11: hybrid.agent.v1.ForecastRequest.kind:type_name -> hybrid.agent.v1.OperationKind
 	24, // 12: hybrid.agent.v1.ForecastRequest.node:type_name -> hybrid.agent.v1.NodeSpec
-	21, // 13: hybrid.agent.v1.SetNodeLabelsRequest.labels:type_name -> hybrid.agent.v1.SetNodeLabelsRequest.LabelsEntry
-	23, // 14: hybrid.agent.v1.SubmitLocalRequest.kind:type_name -> hybrid.agent.v1.OperationKind
-	13, // 15: hybrid.agent.v1.DoorReply.refusal:type_name -> hybrid.agent.v1.DoorRefusal
-	25, // 16: hybrid.agent.v1.DoorReply.progress:type_name -> hybrid.agent.v1.OperationProgress
-	14, // 17: hybrid.agent.v1.DoorReply.node_key_csr:type_name -> hybrid.agent.v1.NodeKeyCSRReply
-	15, // 18: hybrid.agent.v1.DoorReply.install_node_certificate:type_name -> hybrid.agent.v1.InstallNodeCertificateReply
-	16, // 19: hybrid.agent.v1.DoorReply.erase_token:type_name -> hybrid.agent.v1.EraseTokenReply
-	20, // 20: hybrid.agent.v1.DoorReply.node_state:type_name -> hybrid.agent.v1.NodeState
-	17, // 21: hybrid.agent.v1.DoorReply.abort:type_name -> hybrid.agent.v1.AbortReply
-	26, // 22: hybrid.agent.v1.DoorReply.forecast:type_name -> hybrid.agent.v1.Forecast
-	18, // 23: hybrid.agent.v1.DoorReply.set_node_labels:type_name -> hybrid.agent.v1.SetNodeLabelsReply
-	19, // 24: hybrid.agent.v1.DoorReply.nudge_ssm_agent:type_name -> hybrid.agent.v1.NudgeSSMAgentReply
-	0,  // 25: hybrid.agent.v1.DoorRefusal.reason:type_name -> hybrid.agent.v1.DoorRefusalReason
-	27, // 26: hybrid.agent.v1.NodeState.certificate_expires_at:type_name -> google.protobuf.Timestamp
-	27, // 27: hybrid.agent.v1.NodeState.read_at:type_name -> google.protobuf.Timestamp
-	24, // 28: hybrid.agent.v1.NodeState.applied_node:type_name -> hybrid.agent.v1.NodeSpec
-	27, // 29: hybrid.agent.v1.NodeState.serving_certificate_since:type_name -> google.protobuf.Timestamp
-	27, // 30: hybrid.agent.v1.NodeState.certificate_valid_from:type_name -> google.protobuf.Timestamp
-	28, // 31: hybrid.agent.v1.NodeState.taints:type_name -> hybrid.agent.v1.Taint
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	25, // 13: hybrid.agent.v1.ForecastRequest.drain:type_name -> hybrid.agent.v1.DrainOptions
+	21, // 14: hybrid.agent.v1.SetNodeLabelsRequest.labels:type_name -> hybrid.agent.v1.SetNodeLabelsRequest.LabelsEntry
+	23, // 15: hybrid.agent.v1.SubmitLocalRequest.kind:type_name -> hybrid.agent.v1.OperationKind
+	13, // 16: hybrid.agent.v1.DoorReply.refusal:type_name -> hybrid.agent.v1.DoorRefusal
+	26, // 17: hybrid.agent.v1.DoorReply.progress:type_name -> hybrid.agent.v1.OperationProgress
+	14, // 18: hybrid.agent.v1.DoorReply.node_key_csr:type_name -> hybrid.agent.v1.NodeKeyCSRReply
+	15, // 19: hybrid.agent.v1.DoorReply.install_node_certificate:type_name -> hybrid.agent.v1.InstallNodeCertificateReply
+	16, // 20: hybrid.agent.v1.DoorReply.erase_token:type_name -> hybrid.agent.v1.EraseTokenReply
+	20, // 21: hybrid.agent.v1.DoorReply.node_state:type_name -> hybrid.agent.v1.NodeState
+	17, // 22: hybrid.agent.v1.DoorReply.abort:type_name -> hybrid.agent.v1.AbortReply
+	27, // 23: hybrid.agent.v1.DoorReply.forecast:type_name -> hybrid.agent.v1.Forecast
+	18, // 24: hybrid.agent.v1.DoorReply.set_node_labels:type_name -> hybrid.agent.v1.SetNodeLabelsReply
+	19, // 25: hybrid.agent.v1.DoorReply.nudge_ssm_agent:type_name -> hybrid.agent.v1.NudgeSSMAgentReply
+	0,  // 26: hybrid.agent.v1.DoorRefusal.reason:type_name -> hybrid.agent.v1.DoorRefusalReason
+	28, // 27: hybrid.agent.v1.NodeState.certificate_expires_at:type_name -> google.protobuf.Timestamp
+	28, // 28: hybrid.agent.v1.NodeState.read_at:type_name -> google.protobuf.Timestamp
+	24, // 29: hybrid.agent.v1.NodeState.applied_node:type_name -> hybrid.agent.v1.NodeSpec
+	28, // 30: hybrid.agent.v1.NodeState.serving_certificate_since:type_name -> google.protobuf.Timestamp
+	28, // 31: hybrid.agent.v1.NodeState.certificate_valid_from:type_name -> google.protobuf.Timestamp
+	29, // 32: hybrid.agent.v1.NodeState.taints:type_name -> hybrid.agent.v1.Taint
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_door_proto_init() }
@@ -1782,6 +1804,7 @@ func file_hybrid_agent_v1_door_proto_init() {
 		return
 	}
 	file_hybrid_agent_v1_assignment_proto_init()
+	file_hybrid_agent_v1_drain_proto_init()
 	file_hybrid_agent_v1_operation_proto_init()
 	file_hybrid_agent_v1_door_proto_msgTypes[0].OneofWrappers = []any{
 		(*DoorRequest_Submit)(nil),

@@ -561,121 +561,6 @@ func (x *AbortOrder) GetOperationId() string {
 	return ""
 }
 
-// DrainOptions say how a node is drained. Whoever sets the message sets every
-// field; the defaults hold where there is no message.
-type DrainOptions struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Make the node unschedulable first; default true. nodeadm upgrades no node
-	// that is not: with false, an operation that needs that is refused.
-	Cordon bool `protobuf:"varint,1,opt,name=cordon,proto3" json:"cordon,omitempty"`
-	// Time for the whole drain, in whole seconds; 0: as long as the operation may
-	// take; default 60 s.
-	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Seconds that each pod gets to end; negative: the pod's own; default 60.
-	GracePeriodSeconds int32 `protobuf:"varint,3,opt,name=grace_period_seconds,json=gracePeriodSeconds,proto3" json:"grace_period_seconds,omitempty"`
-	// Leave the pods of DaemonSets where they are; default true. With false a node
-	// with such pods is not drained.
-	IgnoreDaemonSets bool `protobuf:"varint,4,opt,name=ignore_daemon_sets,json=ignoreDaemonSets,proto3" json:"ignore_daemon_sets,omitempty"`
-	// Go on although pods use emptyDir volumes, whose content is lost; default true.
-	DeleteLocalData bool `protobuf:"varint,5,opt,name=delete_local_data,json=deleteLocalData,proto3" json:"delete_local_data,omitempty"`
-	// Go on although pods have no controller that makes them anew; default true.
-	Force bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
-	// Delete pods instead of evicting them: PodDisruptionBudgets are not asked;
-	// default false.
-	DisableEviction bool `protobuf:"varint,7,opt,name=disable_eviction,json=disableEviction,proto3" json:"disable_eviction,omitempty"`
-	// Do not wait for pods whose deletion was asked for longer ago than this; more
-	// than 0, in whole seconds; default 60 s.
-	SkipWaitForDeleteTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=skip_wait_for_delete_timeout,json=skipWaitForDeleteTimeout,proto3" json:"skip_wait_for_delete_timeout,omitempty"`
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
-}
-
-func (x *DrainOptions) Reset() {
-	*x = DrainOptions{}
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DrainOptions) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DrainOptions) ProtoMessage() {}
-
-func (x *DrainOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DrainOptions.ProtoReflect.Descriptor instead.
-func (*DrainOptions) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *DrainOptions) GetCordon() bool {
-	if x != nil {
-		return x.Cordon
-	}
-	return false
-}
-
-func (x *DrainOptions) GetTimeout() *durationpb.Duration {
-	if x != nil {
-		return x.Timeout
-	}
-	return nil
-}
-
-func (x *DrainOptions) GetGracePeriodSeconds() int32 {
-	if x != nil {
-		return x.GracePeriodSeconds
-	}
-	return 0
-}
-
-func (x *DrainOptions) GetIgnoreDaemonSets() bool {
-	if x != nil {
-		return x.IgnoreDaemonSets
-	}
-	return false
-}
-
-func (x *DrainOptions) GetDeleteLocalData() bool {
-	if x != nil {
-		return x.DeleteLocalData
-	}
-	return false
-}
-
-func (x *DrainOptions) GetForce() bool {
-	if x != nil {
-		return x.Force
-	}
-	return false
-}
-
-func (x *DrainOptions) GetDisableEviction() bool {
-	if x != nil {
-		return x.DisableEviction
-	}
-	return false
-}
-
-func (x *DrainOptions) GetSkipWaitForDeleteTimeout() *durationpb.Duration {
-	if x != nil {
-		return x.SkipWaitForDeleteTimeout
-	}
-	return nil
-}
-
 // OperationProgress is a snapshot of one operation; secrets are redacted.
 type OperationProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -715,7 +600,7 @@ type OperationProgress struct {
 
 func (x *OperationProgress) Reset() {
 	*x = OperationProgress{}
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[6]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +612,7 @@ func (x *OperationProgress) String() string {
 func (*OperationProgress) ProtoMessage() {}
 
 func (x *OperationProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[6]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +625,7 @@ func (x *OperationProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationProgress.ProtoReflect.Descriptor instead.
 func (*OperationProgress) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{6}
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OperationProgress) GetOperationId() string {
@@ -865,7 +750,7 @@ type Forecast struct {
 
 func (x *Forecast) Reset() {
 	*x = Forecast{}
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[7]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +762,7 @@ func (x *Forecast) String() string {
 func (*Forecast) ProtoMessage() {}
 
 func (x *Forecast) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[7]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +775,7 @@ func (x *Forecast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forecast.ProtoReflect.Descriptor instead.
 func (*Forecast) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{7}
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Forecast) GetPath() string {
@@ -971,7 +856,7 @@ type ForecastStep struct {
 
 func (x *ForecastStep) Reset() {
 	*x = ForecastStep{}
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[8]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +868,7 @@ func (x *ForecastStep) String() string {
 func (*ForecastStep) ProtoMessage() {}
 
 func (x *ForecastStep) ProtoReflect() protoreflect.Message {
-	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[8]
+	mi := &file_hybrid_agent_v1_operation_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +881,7 @@ func (x *ForecastStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForecastStep.ProtoReflect.Descriptor instead.
 func (*ForecastStep) Descriptor() ([]byte, []int) {
-	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{8}
+	return file_hybrid_agent_v1_operation_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ForecastStep) GetName() string {
@@ -1024,7 +909,7 @@ var File_hybrid_agent_v1_operation_proto protoreflect.FileDescriptor
 
 const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
 	"\n" +
-	"\x1fhybrid/agent/v1/operation.proto\x12\x0fhybrid.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a hybrid/agent/v1/assignment.proto\"}\n" +
+	"\x1fhybrid/agent/v1/operation.proto\x12\x0fhybrid.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a hybrid/agent/v1/assignment.proto\x1a\x1bhybrid/agent/v1/drain.proto\"}\n" +
 	"\x0fSignedOperation\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\fR\toperation\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x18\n" +
@@ -1055,16 +940,7 @@ const file_hybrid_agent_v1_operation_proto_rawDesc = "" +
 	"vpnServers\"/\n" +
 	"\n" +
 	"AbortOrder\x12!\n" +
-	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\x83\x03\n" +
-	"\fDrainOptions\x12\x16\n" +
-	"\x06cordon\x18\x01 \x01(\bR\x06cordon\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x120\n" +
-	"\x14grace_period_seconds\x18\x03 \x01(\x05R\x12gracePeriodSeconds\x12,\n" +
-	"\x12ignore_daemon_sets\x18\x04 \x01(\bR\x10ignoreDaemonSets\x12*\n" +
-	"\x11delete_local_data\x18\x05 \x01(\bR\x0fdeleteLocalData\x12\x14\n" +
-	"\x05force\x18\x06 \x01(\bR\x05force\x12)\n" +
-	"\x10disable_eviction\x18\a \x01(\bR\x0fdisableEviction\x12Y\n" +
-	"\x1cskip_wait_for_delete_timeout\x18\b \x01(\v2\x19.google.protobuf.DurationR\x18skipWaitForDeleteTimeout\"\xb4\x04\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\xb4\x04\n" +
 	"\x11OperationProgress\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x122\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1e.hybrid.agent.v1.OperationKindR\x04kind\x125\n" +
@@ -1128,7 +1004,7 @@ func file_hybrid_agent_v1_operation_proto_rawDescGZIP() []byte {
 }
 
 var file_hybrid_agent_v1_operation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_hybrid_agent_v1_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_hybrid_agent_v1_operation_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_hybrid_agent_v1_operation_proto_goTypes = []any{
 	(OperationKind)(0),            // 0: hybrid.agent.v1.OperationKind
 	(OperationState)(0),           // 1: hybrid.agent.v1.OperationState
@@ -1137,40 +1013,38 @@ var file_hybrid_agent_v1_operation_proto_goTypes = []any{
 	(*Operation)(nil),             // 4: hybrid.agent.v1.Operation
 	(*NetworkSwitch)(nil),         // 5: hybrid.agent.v1.NetworkSwitch
 	(*AbortOrder)(nil),            // 6: hybrid.agent.v1.AbortOrder
-	(*DrainOptions)(nil),          // 7: hybrid.agent.v1.DrainOptions
-	(*OperationProgress)(nil),     // 8: hybrid.agent.v1.OperationProgress
-	(*Forecast)(nil),              // 9: hybrid.agent.v1.Forecast
-	(*ForecastStep)(nil),          // 10: hybrid.agent.v1.ForecastStep
-	(*NodeSpec)(nil),              // 11: hybrid.agent.v1.NodeSpec
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*OperationProgress)(nil),     // 7: hybrid.agent.v1.OperationProgress
+	(*Forecast)(nil),              // 8: hybrid.agent.v1.Forecast
+	(*ForecastStep)(nil),          // 9: hybrid.agent.v1.ForecastStep
+	(*NodeSpec)(nil),              // 10: hybrid.agent.v1.NodeSpec
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*DrainOptions)(nil),          // 13: hybrid.agent.v1.DrainOptions
 }
 var file_hybrid_agent_v1_operation_proto_depIdxs = []int32{
 	0,  // 0: hybrid.agent.v1.Operation.kind:type_name -> hybrid.agent.v1.OperationKind
 	3,  // 1: hybrid.agent.v1.Operation.sequence:type_name -> hybrid.agent.v1.Sequence
-	11, // 2: hybrid.agent.v1.Operation.node:type_name -> hybrid.agent.v1.NodeSpec
-	12, // 3: hybrid.agent.v1.Operation.deadline:type_name -> google.protobuf.Duration
-	13, // 4: hybrid.agent.v1.Operation.signed_at:type_name -> google.protobuf.Timestamp
+	10, // 2: hybrid.agent.v1.Operation.node:type_name -> hybrid.agent.v1.NodeSpec
+	11, // 3: hybrid.agent.v1.Operation.deadline:type_name -> google.protobuf.Duration
+	12, // 4: hybrid.agent.v1.Operation.signed_at:type_name -> google.protobuf.Timestamp
 	5,  // 5: hybrid.agent.v1.Operation.network_switch:type_name -> hybrid.agent.v1.NetworkSwitch
-	7,  // 6: hybrid.agent.v1.Operation.drain:type_name -> hybrid.agent.v1.DrainOptions
+	13, // 6: hybrid.agent.v1.Operation.drain:type_name -> hybrid.agent.v1.DrainOptions
 	6,  // 7: hybrid.agent.v1.Operation.abort:type_name -> hybrid.agent.v1.AbortOrder
-	12, // 8: hybrid.agent.v1.DrainOptions.timeout:type_name -> google.protobuf.Duration
-	12, // 9: hybrid.agent.v1.DrainOptions.skip_wait_for_delete_timeout:type_name -> google.protobuf.Duration
-	0,  // 10: hybrid.agent.v1.OperationProgress.kind:type_name -> hybrid.agent.v1.OperationKind
-	1,  // 11: hybrid.agent.v1.OperationProgress.state:type_name -> hybrid.agent.v1.OperationState
-	13, // 12: hybrid.agent.v1.OperationProgress.started_at:type_name -> google.protobuf.Timestamp
-	13, // 13: hybrid.agent.v1.OperationProgress.ended_at:type_name -> google.protobuf.Timestamp
-	13, // 14: hybrid.agent.v1.OperationProgress.estimated_end_at:type_name -> google.protobuf.Timestamp
-	9,  // 15: hybrid.agent.v1.OperationProgress.forecast:type_name -> hybrid.agent.v1.Forecast
-	10, // 16: hybrid.agent.v1.Forecast.steps:type_name -> hybrid.agent.v1.ForecastStep
-	12, // 17: hybrid.agent.v1.Forecast.duration:type_name -> google.protobuf.Duration
-	12, // 18: hybrid.agent.v1.Forecast.downtime:type_name -> google.protobuf.Duration
-	12, // 19: hybrid.agent.v1.ForecastStep.duration:type_name -> google.protobuf.Duration
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	0,  // 8: hybrid.agent.v1.OperationProgress.kind:type_name -> hybrid.agent.v1.OperationKind
+	1,  // 9: hybrid.agent.v1.OperationProgress.state:type_name -> hybrid.agent.v1.OperationState
+	12, // 10: hybrid.agent.v1.OperationProgress.started_at:type_name -> google.protobuf.Timestamp
+	12, // 11: hybrid.agent.v1.OperationProgress.ended_at:type_name -> google.protobuf.Timestamp
+	12, // 12: hybrid.agent.v1.OperationProgress.estimated_end_at:type_name -> google.protobuf.Timestamp
+	8,  // 13: hybrid.agent.v1.OperationProgress.forecast:type_name -> hybrid.agent.v1.Forecast
+	9,  // 14: hybrid.agent.v1.Forecast.steps:type_name -> hybrid.agent.v1.ForecastStep
+	11, // 15: hybrid.agent.v1.Forecast.duration:type_name -> google.protobuf.Duration
+	11, // 16: hybrid.agent.v1.Forecast.downtime:type_name -> google.protobuf.Duration
+	11, // 17: hybrid.agent.v1.ForecastStep.duration:type_name -> google.protobuf.Duration
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_hybrid_agent_v1_operation_proto_init() }
@@ -1179,13 +1053,14 @@ func file_hybrid_agent_v1_operation_proto_init() {
 		return
 	}
 	file_hybrid_agent_v1_assignment_proto_init()
+	file_hybrid_agent_v1_drain_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hybrid_agent_v1_operation_proto_rawDesc), len(file_hybrid_agent_v1_operation_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   9,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -779,7 +779,10 @@ func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
 type ProvisionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the EdgeHost. At most 128 bytes.
-	HostId        string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// Begin although the Kubernetes API does not answer the host: for a leave whose
+	// cluster is gone.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -819,6 +822,13 @@ func (x *ProvisionRequest) GetHostId() string {
 		return x.HostId
 	}
 	return ""
+}
+
+func (x *ProvisionRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 // ProvisionResponse confirms that provisioning will be tried again.
@@ -1504,9 +1514,10 @@ const file_hybrid_plane_v1_plane_proto_rawDesc = "" +
 	"\x06ca_pin\x18\x03 \x01(\tR\x05caPin\"(\n" +
 	"\x12RevokeTokenRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x15\n" +
-	"\x13RevokeTokenResponse\"+\n" +
+	"\x13RevokeTokenResponse\"A\n" +
 	"\x10ProvisionRequest\x12\x17\n" +
-	"\ahost_id\x18\x01 \x01(\tR\x06hostId\"\x13\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x13\n" +
 	"\x11ProvisionResponse\"P\n" +
 	"\x14SwitchNetworkRequest\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x1f\n" +
