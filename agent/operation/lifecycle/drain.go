@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hybridagent/agent/operation/engine"
+	"hybridagent/nodeadm/drain"
 	"hybridagent/nodeadm/nodeapi"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -37,7 +39,7 @@ func (p *job) drainExpected() time.Duration {
 	return usual
 }
 
-// checkDrain asks the API what would keep the drain from its end.
+// checkDrain asks the API once what would keep the drain from its end.
 func (p *job) checkDrain(ctx context.Context) error {
 	if !p.decided.Drain || p.decided.NoAPI {
 		return nil
@@ -49,6 +51,46 @@ func (p *job) checkDrain(ctx context.Context) error {
 		return &engine.Permanent{Err: fmt.Errorf("cannot %s: the node cannot be drained: %w", p.verb(), err)}
 	}
 	return nil
+}
+
+// drainPolls is how many of the Node's polls pass between two looks at what keeps a
+// drain: each asks for the eviction of every pod.
+const drainPolls = 5
+
+// awaitDrain waits as long as a drain may last until its dry run finds nothing in
+// its way that may pass, such as a PodDisruptionBudget that allows no disruption at
+// the moment. Meanwhile the node keeps its pods and takes new ones.
+func (p *job) awaitDrain(ctx context.Context, run engine.Run) error {
+	limit := drain.FromProto(p.op.GetDrain()).Timeout
+	bounded, cancel := ctx, context.CancelFunc(func() {})
+	if limit > 0 {
+		bounded, cancel = context.WithTimeout(ctx, limit)
+	}
+	defer cancel()
+	var last error
+	err := waitEvery(bounded, drainPolls*p.PollInterval, run, func() error {
+		err := p.checkDrain(bounded)
+		if !passes(err) {
+			return err
+		}
+		if last == nil || err.Error() != last.Error() {
+			p.tell(run, "waiting, with the node as it is: %v", err)
+		}
+		last = err
+		return &awaited{err}
+	})
+	if last != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; that was waited for during %s, the drain's timeout", last, limit)
+	}
+	return err
+}
+
+// passes says whether all that keeps a drain may pass by itself.
+func passes(err error) bool {
+	var blocked *drain.Blocked
+	return errors.As(err, &blocked) && !slices.ContainsFunc(blocked.Pods, func(s drain.Stuck) bool {
+		return s.Why == drain.DaemonSet || s.Why == drain.LocalData || s.Why == drain.Unmanaged || s.Why == drain.Forbidden
+	})
 }
 
 // cordons says whether the node is to be cordoned; the profile may forbid it where

@@ -61,7 +61,7 @@ func (p *job) preflightLeave(ctx context.Context, run engine.Run) error {
 	if p.providerNow() == nodeadm.ProviderSSM {
 		p.tell(run, "nodeadm uninstall deregisters %s from Systems Manager", p.decided.NodeName)
 	}
-	return p.checkDrain(ctx)
+	return p.awaitDrain(ctx, run)
 }
 
 // rootAWS is where the SSM agent keeps the credentials of the node; nodeadm

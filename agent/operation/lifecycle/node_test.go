@@ -30,6 +30,8 @@ type kube struct {
 	drains, cordons int
 	// onDrain is called in the middle of a drain.
 	onDrain func()
+	// onCheck is asked what keeps a drain from its end; may be nil.
+	onCheck func() error
 }
 
 func (k *kube) file(name string) string { return filepath.Join(k.root, "cluster", name) }
@@ -102,6 +104,9 @@ func (k *kube) Uncordon(_ context.Context, _, mark string) (bool, error) {
 }
 
 func (k *kube) CheckDrain(context.Context, string, *agentv1.DrainOptions) error {
+	if k.onCheck != nil {
+		return k.onCheck()
+	}
 	return errors.Join(k.down(), k.blocked)
 }
 

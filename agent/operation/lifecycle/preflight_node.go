@@ -36,7 +36,7 @@ func (p *job) preflightNode(ctx context.Context, run engine.Run) error {
 	if err := p.lookFor(ctx, run, checks); err != nil {
 		return err
 	}
-	return p.checkDrain(ctx)
+	return p.awaitDrain(ctx, run)
 }
 
 // checkActivation refuses to register a second time with a code that is not there:

@@ -22,7 +22,12 @@ func (a *awaited) Unwrap() error { return a.error }
 // wait calls check until it finds nothing awaited any more, and returns what it
 // found then.
 func wait(ctx context.Context, run engine.Run, check func() error) error {
-	ticker := time.NewTicker(waitPoll)
+	return waitEvery(ctx, waitPoll, run, check)
+}
+
+// waitEvery is wait with so much time between two looks.
+func waitEvery(ctx context.Context, poll time.Duration, run engine.Run, check func() error) error {
+	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	said := ""
 	for {
