@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/operation/journal"
 	"hybridagent/agent/operation/optest"
+	"hybridagent/nodeadm/drain"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
@@ -61,6 +63,41 @@ func TestAbortAtEveryStep(t *testing.T) {
 			}
 			wantState(t, end, aborted, "aborted by local root", "the node is what it was: Kubernetes 1.31.5")
 			h.wantNode("1.31.5", "")
+		})
+	}
+}
+
+// TestWayBackAfterUncordonDrains: pods may be back by then, and nodeadm is told not
+// to look for them.
+func TestWayBackAfterUncordonDrains(t *testing.T) {
+	t.Run("aborted", func(t *testing.T) {
+		t.Parallel()
+		h := newNode(t, "", "")
+		end, err := h.abortAt(order(2, repaveKind, newer), "uncordon")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantState(t, end, aborted)
+		h.wantNode("1.31.5", "")
+		if h.kube.drains != 2 {
+			t.Errorf("drained %d times, want twice", h.kube.drains)
+		}
+	})
+	for name, blocked := range map[string]error{"not recorded": nil, "not recorded, and pods stay": kept(drain.Budget)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newNode(t, "", "")
+			h.onVersion("1.32.3", func() {
+				// No file takes a folder's place.
+				remove(t, filepath.Join(h.options.Dir, "applied.copy"))
+				h.put("state/applied.copy/x")
+				h.kube.blocked = blocked
+			})
+			wantState(t, h.provision(order(2, repaveKind, newer)), failed, "applied.copy", "the node is what it was")
+			h.wantNode("1.31.5", "")
+			if want := 2; blocked == nil && h.kube.drains != want {
+				t.Errorf("drained %d times, want %d", h.kube.drains, want)
+			}
 		})
 	}
 }

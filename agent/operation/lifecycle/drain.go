@@ -101,37 +101,66 @@ func (p *job) cordons() bool {
 }
 
 func (p *job) cordon(ctx context.Context, run engine.Run) error {
+	return p.cordonNode(ctx, run, p.decided.NodeName)
+}
+
+func (p *job) cordonNode(ctx context.Context, run engine.Run, name string) error {
 	if !p.cordons() {
 		p.tell(run, "the profile says cordon: false: new pods may come while the node is drained")
 		return nil
 	}
-	run.Say("cordoning node " + p.decided.NodeName)
+	run.Say("cordoning node " + name)
 	return p.cluster(func(c Cluster) error {
-		already, err := c.Cordon(ctx, p.decided.NodeName, cordonMark)
+		already, err := c.Cordon(ctx, name, cordonMark)
 		if err != nil || !already {
 			return err
 		}
 		// It may be ours, of before a restart.
-		node, err := c.Node(ctx, p.decided.NodeName)
+		node, err := c.Node(ctx, name)
 		if err == nil && node.CordonedBy != cordonMark {
-			p.tell(run, "node %s was cordoned already, not by hybrid-agent: it stays so afterwards", p.decided.NodeName)
+			p.tell(run, "node %s was cordoned already, not by hybrid-agent: it stays so afterwards", name)
 		}
 		return err
 	})
 }
 
 func (p *job) drain(ctx context.Context, run engine.Run) error {
-	run.Say("draining node " + p.decided.NodeName)
+	return p.drainNode(ctx, run, p.decided.NodeName)
+}
+
+func (p *job) drainNode(ctx context.Context, run engine.Run, name string) error {
+	run.Say("draining node " + name)
 	say := func(text string) {
 		run.Say(text)
 		p.tell(run, "%s", text)
 	}
-	err := p.cluster(func(c Cluster) error { return c.Drain(ctx, p.decided.NodeName, p.op.GetDrain(), say) })
+	err := p.cluster(func(c Cluster) error { return c.Drain(ctx, name, p.op.GetDrain(), say) })
 	if err != nil && ctx.Err() == nil {
 		// It was tried until the drain's own timeout.
 		return &engine.Permanent{Err: err}
 	}
 	return err
+}
+
+// undoUncordon empties the node once more before the way back: pods may have come
+// since it was uncordoned, and nodeadm is told not to look for them. Pods that
+// cannot be moved are no reason to leave the node between two versions.
+func (p *job) undoUncordon(ctx context.Context, run engine.Run) error {
+	if same, err := p.untouched(); err != nil || same || p.rebooted() {
+		return err
+	}
+	name, err := p.nodeName(p.spec)
+	if err != nil {
+		return err
+	}
+	err = p.cordonNode(ctx, run, name)
+	if err == nil {
+		err = p.drainNode(ctx, run, name)
+	}
+	if err != nil {
+		p.tell(run, "returning although pods may be on the node: %v", err)
+	}
+	return nil
 }
 
 func (p *job) uncordon(ctx context.Context, run engine.Run) error {

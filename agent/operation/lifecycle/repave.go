@@ -49,7 +49,8 @@ func (p *job) repaveSteps() ([]engine.Step, error) {
 	steps = append(steps, work...)
 	steps = append(steps, engine.Step{Name: "node-ready", What: "wait until the Node is Ready", Expected: 20 * time.Second, Deadline: p.ReadyDeadline, Do: p.ready})
 	if p.decided.Drain {
-		steps = append(steps, engine.Step{Name: "uncordon", What: "let pods be scheduled on the node", Expected: time.Second, Deadline: apiDeadline, Attempts: 5, Do: p.uncordon})
+		steps = append(steps, engine.Step{Name: "uncordon", What: "let pods be scheduled on the node", Expected: time.Second, Deadline: apiDeadline, Attempts: 5, Do: p.uncordon,
+			Undo: p.undoUncordon, UndoDeadline: p.RollbackDeadline})
 	}
 	return append(steps, p.recordSteps()...), nil
 }
