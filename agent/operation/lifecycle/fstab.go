@@ -18,11 +18,46 @@ import (
 // place, and fails where the file is missing.
 const fstabPath = "/etc/fstab"
 
-// fstabBackup is what it was before the operation, in root's state.
-const fstabBackup = "fstab.before"
+// In root's state: /etc/fstab as it was before the operation, and before the first
+// of them all, which has the swap lines.
+const (
+	fstabBackup = "fstab.before"
+	fstabFirst  = "fstab.first"
+)
+
+// fstabKept is where /etc/fstab as it was before the host became a node is left
+// when it is none any more.
+const fstabKept = "/etc/fstab.before-nodeadm"
 
 // backUpFstab keeps /etc/fstab as it is, and makes an empty one where there is none.
-func (p *job) backUpFstab(_ context.Context, run engine.Run) error {
+func (p *job) backUpFstab(ctx context.Context, run engine.Run) error {
+	// The backup of an operation before is the earliest that there is.
+	if err := p.keepFirst(fstabBackup); err != nil {
+		return err
+	}
+	if err := p.backUpNow(ctx, run); err != nil {
+		return err
+	}
+	return p.keepFirst(fstabBackup)
+}
+
+// keepFirst makes a backup the first one, where there is none.
+func (p *job) keepFirst(name string) error {
+	first := filepath.Join(p.Dir, fstabFirst)
+	if _, err := os.Lstat(first); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	content, err := os.ReadFile(filepath.Join(p.Dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the backup of %s: %w", fstabPath, err)
+	}
+	return store.WriteRaw(first, content, 0o644)
+}
+
+func (p *job) backUpNow(_ context.Context, run engine.Run) error {
 	path := filepath.Join(p.Root, fstabPath)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -59,6 +94,36 @@ func (p *job) showFstab(run engine.Run) error {
 		p.tell(run, "%s as it was before is %s", fstabPath, filepath.Join(p.Dir, fstabBackup))
 	}
 	return nil
+}
+
+// partFromFstab leaves the first backup where an administrator finds it, if
+// something is missing from /etc/fstab now, and says so.
+func (p *job) partFromFstab(run engine.Run) error {
+	before, err := os.ReadFile(filepath.Join(p.Dir, fstabFirst))
+	if errors.Is(err, fs.ErrNotExist) {
+		before, err = os.ReadFile(filepath.Join(p.Dir, fstabBackup))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the backup of %s: %w", fstabPath, err)
+	}
+	now, err := os.ReadFile(filepath.Join(p.Root, fstabPath))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot read %s: %w", fstabPath, err)
+	}
+	lost := slices.DeleteFunc(lineChanges(string(before), string(now)), func(change string) bool { return strings.HasPrefix(change, "+") })
+	if len(lost) > 0 {
+		if err := store.WriteRaw(filepath.Join(p.Root, fstabKept), before, 0o644); err != nil {
+			return fmt.Errorf("cannot keep the backup of %s: %w", fstabPath, err)
+		}
+		for _, line := range lost {
+			p.tell(run, "%s: %s", fstabPath, line)
+		}
+		p.tell(run, "nodeadm init drops swap from %s, and it stays so: %s is how it was before this host became a node", fstabPath, fstabKept)
+	}
+	return removeAll(filepath.Join(p.Dir, fstabBackup), filepath.Join(p.Dir, fstabFirst))
 }
 
 // lineChanges lists the lines that went and those that came.

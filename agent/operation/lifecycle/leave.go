@@ -132,7 +132,7 @@ func (p *job) forget(ctx context.Context, run engine.Run) error {
 			return err
 		}
 	}
-	if err := errors.Join(p.release(), p.removeConfig(ctx, run), removeAll(filepath.Join(p.Dir, fstabBackup), filepath.Join(p.Dir, leavingFile))); err != nil {
+	if err := errors.Join(p.release(), p.removeConfig(ctx, run), p.partFromFstab(run), removeAll(filepath.Join(p.Dir, leavingFile))); err != nil {
 		return err
 	}
 	return applied.Forget(p.Dir)

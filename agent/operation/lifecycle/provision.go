@@ -21,7 +21,7 @@ func (p *job) provisionSteps() []engine.Step {
 		{Name: "fstab", What: "back up /etc/fstab, from which nodeadm drops swap", Percent: 4, Do: p.backUpFstab},
 		{Name: "hold-former", What: "note how the host looks, to return to it", Percent: 5, Do: p.holdHost, Undo: p.letGo},
 		{Name: "nodeadm-install", What: "install kubelet and its tools", Percent: 40, Expected: time.Minute, Deadline: p.InstallDeadline, Attempts: nodeadmAttempts, Check: p.installed, Do: p.install,
-			Undo: p.unprovision, UndoDeadline: p.RollbackDeadline, UndoAttempts: 2},
+			Undo: p.unprovision, UndoDeadline: p.RollbackDeadline, UndoAttempts: wayBackAttempts},
 		{Name: "render-config", What: "write the NodeConfig", Percent: 42, Always: true, Do: p.render, Undo: p.removeConfig},
 		{Name: "nodeadm-config-check", What: "have nodeadm check it", Percent: 45, Deadline: checkDeadline, Do: p.configCheck},
 		{Name: "containerd-drop-in", What: "remove containerd configuration that is not wanted", Percent: 46, Do: p.dropIn},

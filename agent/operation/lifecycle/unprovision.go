@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,10 +51,10 @@ func (p *job) unprovision(ctx context.Context, run engine.Run) error {
 		}
 	}
 	if err := p.takeOff(ctx, run); err != nil {
-		return &nextActionError{fmt.Errorf("cannot take nodeadm's parts off the host again: %w", err),
+		return &nextActionError{fmt.Errorf("cannot take nodeadm's parts off the host again: %w", passing{err}),
 			"correct that, then provision the host again, or have it leave (sudo hybrid-agent operation leave --force on the host)"}
 	}
-	if err := applied.Forget(p.Dir); err != nil {
+	if err := errors.Join(p.partFromFstab(run), applied.Forget(p.Dir)); err != nil {
 		return err
 	}
 	p.tell(run, "nodeadm's parts are off the host again")
