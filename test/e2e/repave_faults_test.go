@@ -67,13 +67,34 @@ func always(names ...string) func(ctx context.Context, l *lane) (string, error) 
 // longest is how late into a repave harm begins: most take less than this.
 const longest = 5 * time.Second
 
-// at does harm at a random moment of the repave.
+// backBy is how late the way back may have begun and still be under way.
+const backBy = 20 * time.Second
+
+// at does harm at a random moment of the repave, early ones more often: half of the time is spent waiting for the node in the end.
 func at(harm func(ctx context.Context, l *lane) error) func(ctx context.Context, l *lane) (string, error) {
+	return within(longest, harm)
+}
+
+func within(limit time.Duration, harm func(ctx context.Context, l *lane) error) func(ctx context.Context, l *lane) (string, error) {
 	return func(ctx context.Context, l *lane) (string, error) {
-		after := l.sleep(ctx, longest)
+		after := l.sleep(ctx, max(time.Millisecond, time.Duration(float64(limit)*l.rng.Float64())))
 		return fmt.Sprintf("after %s", after), harm(ctx, l)
 	}
 }
+
+func killOp(ctx context.Context, l *lane) error {
+	err := l.edge.Op.Kill()
+	l.sleep(ctx, time.Second)
+	return errors.Join(err, l.edge.StartOp())
+}
+
+func cutPower(ctx context.Context, l *lane) error {
+	err := l.edge.Host.PowerCut(ctx)
+	l.sleep(ctx, time.Second)
+	return errors.Join(err, l.boot(ctx))
+}
+
+func abort(ctx context.Context, l *lane) error { return l.abort(ctx) }
 
 func laneFaults() []laneFault {
 	return []laneFault{
@@ -82,27 +103,18 @@ func laneFaults() []laneFault {
 		{name: "nodeadm fails once", before: once("fail")},
 		{name: "nodeadm slow", before: once("slow")},
 		{name: "new version broken", upgrades: true, before: always("containerd-config", "kubelet-config", "containerd-start", "kubelet-start")},
-		{name: "hybrid-agent-op killed", during: at(func(ctx context.Context, l *lane) error {
-			err := l.edge.Op.Kill()
-			l.sleep(ctx, time.Second)
-			return errors.Join(err, l.edge.StartOp())
-		})},
+		{name: "new version broken, hybrid-agent-op killed", upgrades: true, before: always("containerd-start", "kubelet-start"), during: within(backBy, killOp)},
+		{name: "new version broken, power cut", upgrades: true, before: always("kubelet-config", "kubelet-start"), during: within(backBy, cutPower)},
+		{name: "hybrid-agent-op killed", during: at(killOp)},
 		{name: "daemon killed", during: at(func(ctx context.Context, l *lane) error {
 			err := l.edge.Agent.Kill()
 			l.sleep(ctx, time.Second)
 			return errors.Join(err, l.edge.StartAgent())
 		})},
-		{name: "power cut", during: at(func(ctx context.Context, l *lane) error {
-			err := l.edge.Host.PowerCut(ctx)
-			l.sleep(ctx, time.Second)
-			return errors.Join(err, l.boot(ctx))
-		})},
-		{name: "power cut, nodeadm slow", before: once("slow"), during: at(func(ctx context.Context, l *lane) error {
-			err := l.edge.Host.PowerCut(ctx)
-			return errors.Join(err, l.boot(ctx))
-		})},
-		{name: "aborted", during: at(func(ctx context.Context, l *lane) error { return l.abort(ctx) })},
-		{name: "aborted, nodeadm slow", before: once("slow"), during: at(func(ctx context.Context, l *lane) error { return l.abort(ctx) })},
+		{name: "power cut", during: at(cutPower)},
+		{name: "power cut, nodeadm slow", before: once("slow"), during: at(cutPower)},
+		{name: "aborted", during: at(abort)},
+		{name: "aborted, nodeadm slow", before: once("slow"), during: at(abort)},
 		{name: "link down", during: at(func(ctx context.Context, l *lane) error {
 			mend, err := l.s.Unplug(ctx, l.edge.Host.Name, "lan")
 			if err != nil {
