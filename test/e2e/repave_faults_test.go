@@ -139,7 +139,7 @@ func (l *lane) abort(ctx context.Context) error {
 // cloud has AWS or the Kubernetes API misbehave for a while.
 func cloud(what, how string) func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
 	return func(ctx context.Context, s *site, rng *rand.Rand) (string, error) {
-		from, lasts := span(rng, 3*time.Second), time.Second+span(rng, 5*time.Second)
+		from, lasts := max(0, span(rng, 2500*time.Millisecond)-time.Second), time.Second+span(rng, 5*time.Second)
 		if err := s.wait(ctx, from); err != nil {
 			return "", err
 		}
