@@ -185,7 +185,7 @@ func budget(name string, opens bool) siteFault {
 			if !opens {
 				return "never", nil
 			}
-			lasts := time.Second + span(rng, 3*time.Second)
+			lasts := time.Second + span(rng, 2500*time.Millisecond)
 			return fmt.Sprintf("after %s", lasts), errors.Join(s.wait(ctx, lasts), s.aws.Allow(ctx))
 		},
 	}

@@ -84,17 +84,18 @@ func deal(rng *rand.Rand, rounds, lanes int) []round {
 	for _, fault := range siteFaults() {
 		dealt = append(dealt, round{site: &fault})
 	}
-	var deck []laneFault
-	for len(dealt) < rounds {
-		var r round
-		for range lanes {
-			if len(deck) == 0 {
-				deck = laneFaults()
-				rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
-			}
-			r.lanes, deck = append(r.lanes, deck[0]), deck[1:]
+	var hand, deck []laneFault
+	for len(hand) < (rounds-len(dealt))*lanes {
+		if len(deck) == 0 {
+			deck = laneFaults()
+			rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		}
-		dealt = append(dealt, r)
+		hand, deck = append(hand, deck[0]), deck[1:]
+	}
+	// A way back takes longest: those go together, or each would keep another lane waiting.
+	slices.SortStableFunc(hand, func(a, b laneFault) int { return strings.Compare(fmt.Sprint(a.upgrades), fmt.Sprint(b.upgrades)) })
+	for together := range slices.Chunk(hand, lanes) {
+		dealt = append(dealt, round{lanes: together})
 	}
 	dealt = dealt[:rounds]
 	rng.Shuffle(len(dealt), func(i, j int) { dealt[i], dealt[j] = dealt[j], dealt[i] })
