@@ -188,6 +188,6 @@ func (p *job) uncordonNode(ctx context.Context, run engine.Run, name string) err
 	}
 	return &nextActionError{
 		fmt.Errorf("cannot uncordon node %s: %w", name, err),
-		fmt.Sprintf("as soon as the Kubernetes API answers: kubectl uncordon %s", name),
+		uncordonAction(name),
 	}
 }

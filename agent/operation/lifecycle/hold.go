@@ -113,5 +113,10 @@ func (p *job) untouched() (bool, error) {
 // release forgets how the host looked: there is no way back any more, or none is
 // needed.
 func (p *job) release() error {
-	return removeAll(filepath.Join(p.Dir, heldFile), filepath.Join(p.Dir, evidenceFile))
+	return removeAll(p.heldFiles()...)
+}
+
+// heldFiles are what an operation keeps for its way back.
+func (p *job) heldFiles() []string {
+	return []string{filepath.Join(p.Dir, heldFile), filepath.Join(p.Dir, evidenceFile)}
 }

@@ -75,14 +75,16 @@ func (p *job) nodeadmSum(ctx context.Context) (string, error) {
 	return sum, err
 }
 
-// removeAll removes files of root's state that may be there or not.
+// removeAll removes files of root's state that may be there or not; one that cannot
+// be removed keeps no other.
 func removeAll(paths ...string) error {
+	var failed []error
 	for _, path := range paths {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cannot remove %s: %w", path, err)
+			failed = append(failed, fmt.Errorf("cannot remove %s: %w", path, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // copyFile copies one file for root's eyes.

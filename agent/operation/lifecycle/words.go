@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
@@ -24,9 +26,13 @@ func (p *job) verb() string {
 
 // conclude words the end of an operation that failed or was aborted: why, what
 // the host is now, and what to do next.
-func (p *job) conclude(_ context.Context, cause error, undone []error) string {
+func (p *job) conclude(ctx context.Context, cause error, undone []error) string {
 	var text strings.Builder
 	text.WriteString(p.redactor.Redact(cause.Error()))
+	if noted, err := p.noted(ctx); err == nil && noted {
+		fmt.Fprintf(&text, "; the node is Kubernetes %s, as it was to become; %s", p.spec.GetKubernetesVersion(), p.leftOver())
+		return text.String()
+	}
 	if !p.known || p.op.GetKind() == agentv1.OperationKind_OPERATION_KIND_PROVISION {
 		var named *nextActionError
 		if err := errors.Join(undone...); errors.As(err, &named) {
@@ -41,7 +47,7 @@ func (p *job) conclude(_ context.Context, cause error, undone []error) string {
 		return text.String()
 	}
 	if err := errors.Join(undone...); err != nil {
-		fmt.Fprintf(&text, "; the way back failed: %s; next action: %s", p.redactor.Redact(err.Error()), p.nextAction(err))
+		fmt.Fprintf(&text, "; the way back failed: %s; next action: %s", p.redactor.Redact(err.Error()), p.nextAction(undone))
 		return text.String()
 	}
 	if p.op.GetKind() != agentv1.OperationKind_OPERATION_KIND_LEAVE {
@@ -50,13 +56,40 @@ func (p *job) conclude(_ context.Context, cause error, undone []error) string {
 	return text.String()
 }
 
-// nextAction is the one thing to do after a way back that failed.
-func (p *job) nextAction(err error) string {
+// leftOver names what the step tidy should have removed.
+func (p *job) leftOver() string {
+	var left []string
+	for _, path := range append(p.heldFiles(), p.configPath()) {
+		if _, err := os.Lstat(path); err == nil {
+			left = append(left, path)
+		}
+	}
+	if len(left) == 0 {
+		return "nothing is left over"
+	}
+	return "only what was needed on the way is left over; next action: remove " + strings.Join(left, " and ")
+}
+
+// nextAction is the one thing to do after a way back that failed. A node that was
+// not brought back goes before one that is only cordoned.
+func (p *job) nextAction(undone []error) string {
+	worse := slices.DeleteFunc(slices.Clone(undone), func(err error) bool {
+		// An error of before a restart is its text only.
+		return strings.HasPrefix(err.Error(), "cannot take back step cordon:")
+	})
+	if len(worse) == 0 {
+		return uncordonAction(p.decided.NodeName)
+	}
 	var named *nextActionError
-	if errors.As(err, &named) {
+	if errors.As(errors.Join(worse...), &named) {
 		return named.action
 	}
 	return "see to it that the host reaches the Kubernetes API and AWS, then have it repeat what was in force (sudo hybrid-agent operation repair --force on the host)"
+}
+
+// uncordonAction is what to do where only the cordon is left.
+func uncordonAction(node string) string {
+	return "as soon as the Kubernetes API answers: kubectl uncordon " + node
 }
 
 // nextActionError is an error that knows what to do about it.
