@@ -202,6 +202,16 @@ func (d *fakeDoor) Submit(ctx context.Context, env *agentv1.SignedOperation, onP
 	return d.last, nil
 }
 
+// lasting sets what root says of the operation that runs or ran last, and returns what
+// it said before.
+func (d *fakeDoor) lasting(p *agentv1.OperationProgress) *agentv1.OperationProgress {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.last
+	d.last = p
+	return before
+}
+
 func (d *fakeDoor) failing(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -16,8 +16,12 @@ import (
 
 const liveSwitch = agentv1.OperationKind_OPERATION_KIND_LIVE_NETWORK_SWITCH
 
-// switchStep is the one step that operators see of a live switch.
-const switchStep = "trial"
+// switchStep is the one step that operators see of a live switch, measureStep what
+// comes before a trial.
+const (
+	switchStep  = "trial"
+	measureStep = "measure"
+)
 
 // switchEnd is a live switch for the record; state 0: under way.
 func (c *core) switchEnd(op *agentv1.Operation, state agentv1.OperationState, message string) *switchEnd {
@@ -140,7 +144,7 @@ func (c *core) beginWhenReady(ctx context.Context, op *agentv1.Operation, tell f
 			return nil, "it waited too long: " + wait + "; ask for it again when that is over"
 		}
 		tell(&agentv1.OperationProgress{
-			OperationId: op.GetId(), Kind: op.GetKind(), State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "measure",
+			OperationId: op.GetId(), Kind: op.GetKind(), State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: measureStep,
 			Message: brief(wait, maxMessage), StartedAt: timestamppb.New(asked), NodeDigest: op.GetNodeDigest(), Abortable: op.GetKind() != liveSwitch,
 		})
 		if !pause(ctx, switchPoll) {

@@ -266,6 +266,9 @@ func (c *core) reconcile(ctx context.Context) {
 	if f.trial != nil || c.offered.next != nil || a == nil || a.generation() < f.record.Generation {
 		return
 	}
+	if f.operation.running && f.isNode() {
+		return // the operation decides, and its end
+	}
 	c.settleSwitch()
 	asked := f.asked(a)
 	if len(asked.vpcCIDRs) == 0 {

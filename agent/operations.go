@@ -68,6 +68,7 @@ type operations struct {
 	mu      sync.Mutex
 	state   operationFacts
 	aborted string // the operation that the plane aborted last
+	hands   string // the operation that was prepared last
 }
 
 func newOperations(log *zap.Logger, door Door, outbox *session.Outbox) *operations {

@@ -56,11 +56,14 @@ func (o *operations) abortAtRoot(ctx context.Context, op *agentv1.Operation, env
 	}
 	backoff := newOperationBackoff()
 	for {
+		begun := o.begun(op.GetAbort().GetOperationId())
 		_, err := o.door.Submit(ctx, env, tell)
 		var refusal *operation.Refusal
 		switch {
 		case err == nil:
 			return
+		case errors.As(err, &refusal) && !begun && o.handing(op.GetAbort().GetOperationId()):
+			// The operation may have reached root a moment later than its abort.
 		case errors.As(err, &refusal) && refusal.Reason != agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY:
 			o.log.Warn("hybrid-agent-op does not abort an operation", zap.String("op_id", op.GetAbort().GetOperationId()), zap.Error(err))
 			tell(o.refusalOf(op, err))
@@ -74,9 +77,21 @@ func (o *operations) abortAtRoot(ctx context.Context, op *agentv1.Operation, env
 
 // abortedBefore says whether an operation was aborted that root has not begun with.
 func (o *operations) abortedBefore(id string) bool {
+	begun := o.begun(id)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	last := o.state.progress
-	begun := last.GetOperationId() == id && last.GetStep() != "" && last.GetStep() != networkStep
 	return o.aborted == id && !begun
+}
+
+// begun says whether root has begun with an operation, as far as is known.
+func (o *operations) begun(id string) bool {
+	last := o.facts().progress
+	return last.GetOperationId() == id && last.GetStep() != "" && last.GetStep() != networkStep && last.GetStep() != measureStep
+}
+
+// handing says whether an operation is on its way to root.
+func (o *operations) handing(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.hands == id && o.state.running
 }

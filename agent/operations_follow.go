@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,16 +65,75 @@ func (o *operations) handle(ctx context.Context, env *agentv1.SignedOperation) *
 
 // bring has the network part of an operation done, where it has one, and then root's.
 func (o *operations) bring(ctx context.Context, op *agentv1.Operation, env *agentv1.SignedOperation) *agentv1.SignedOperation {
-	if movesNode(op.GetKind()) {
-		end, on := o.moveNetwork(ctx, op, o.progressed)
-		if end != nil {
-			o.finish(end)
-		}
-		if end != nil || !on {
-			return nil
-		}
+	if !movesNode(op.GetKind()) {
+		return o.follow(ctx, op, env)
+	}
+	if newer, free := o.awaitRoot(ctx, op, env); !free {
+		return newer
+	}
+	end, on := o.moveNetwork(ctx, op, o.progressed)
+	if end != nil {
+		o.finish(end)
+	}
+	if end != nil || !on {
+		return nil
 	}
 	return o.follow(ctx, op, env)
+}
+
+// awaitRoot waits until root could begin with an operation: the network must not
+// change for one that waits, nor under one that runs. Where it is not free, another
+// operation may have come in its place.
+func (o *operations) awaitRoot(ctx context.Context, op *agentv1.Operation, env *agentv1.SignedOperation) (newer *agentv1.SignedOperation, free bool) {
+	backoff := newOperationBackoff()
+	for {
+		if o.abortedBefore(op.GetId()) {
+			o.finish(movedEnd(op, agentv1.OperationState_OPERATION_STATE_ABORTED, o.now(), "aborted before it began"))
+			return nil, false
+		}
+		err := o.rootBusy(ctx, op.GetId())
+		if err == nil || ctx.Err() != nil {
+			return nil, ctx.Err() == nil
+		}
+		o.waiting(op.GetId(), err)
+		if newer, on := o.pause(ctx, 100*time.Millisecond+backoff.Next(), env); !on {
+			o.leave(newer)
+			return newer, false
+		}
+	}
+}
+
+// rootBusy says why root could not begin with an operation now; nil: it could, or
+// has.
+func (o *operations) rootBusy(ctx context.Context, id string) error {
+	look, enough := context.WithCancel(ctx)
+	defer enough()
+	other, has := "", false
+	_, err := o.door.Follow(look, "", func(p *agentv1.OperationProgress) {
+		if !operation.Ended(p.GetState()) {
+			other, has = p.GetOperationId(), true
+			enough()
+		}
+	})
+	var refusal *operation.Refusal
+	switch {
+	case has && other == id:
+		return nil
+	case has:
+		return operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY, "operation %s runs on this host; %s begins after it", other, id)
+	case errors.As(err, &refusal) && refusal.Reason == agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION:
+		return nil // none has run yet
+	}
+	return err
+}
+
+// leave forgets an operation that root has not begun with, for a newer one.
+func (o *operations) leave(newer *agentv1.SignedOperation) {
+	o.change(func(s *operationFacts) {
+		if newer != nil {
+			*s = operationFacts{progress: o.before, netSwitch: s.netSwitch}
+		}
+	})
 }
 
 // prepare verifies an operation and keeps what is needed after its end; nil where
@@ -99,7 +159,7 @@ func (o *operations) prepare(env *agentv1.SignedOperation) (*agentv1.Operation, 
 	}
 	o.log.Info("operation begins", zap.String("op_id", op.GetId()), zap.String("kind", kindName(op.GetKind())))
 	o.change(func(s *operationFacts) {
-		o.before = s.progress
+		o.hands, o.before = op.GetId(), s.progress
 		*s = operationFacts{running: true, netSwitch: s.netSwitch}
 	})
 	return op, nil
@@ -112,6 +172,7 @@ func (o *operations) prepare(env *agentv1.SignedOperation) (*agentv1.Operation, 
 func (o *operations) follow(ctx context.Context, op *agentv1.Operation, env *agentv1.SignedOperation) *agentv1.SignedOperation {
 	id := op.GetId()
 	backoff := newOperationBackoff()
+	began := time.Now()
 	for ctx.Err() == nil {
 		if env != nil && o.abortedBefore(id) {
 			o.finish(movedEnd(op, agentv1.OperationState_OPERATION_STATE_ABORTED, o.now(), "aborted before it began"))
@@ -134,15 +195,16 @@ func (o *operations) follow(ctx context.Context, op *agentv1.Operation, env *age
 			o.waiting(id, err)
 		}
 		var replaceable *agentv1.SignedOperation
-		if o.facts().progress.GetOperationId() != id {
+		if env != nil && !o.begun(id) {
 			replaceable = env // root has not begun with it
+			if movesNode(op.GetKind()) && time.Since(began) > movedPatience {
+				// Its network must not stay without its node part.
+				o.finish(movedEnd(op, agentv1.OperationState_OPERATION_STATE_FAILED, o.now(), fmt.Sprintf("root does not begin with it: %v; the former network returns; mend that, then repave again", err)))
+				return nil
+			}
 		}
 		if newer, on := o.pause(ctx, 100*time.Millisecond+backoff.Next(), replaceable); !on {
-			o.change(func(s *operationFacts) {
-				if newer != nil {
-					*s = operationFacts{progress: o.before, netSwitch: s.netSwitch}
-				}
-			})
+			o.leave(newer)
 			return newer
 		}
 	}

@@ -233,3 +233,48 @@ func TestOperationOfLocalRootIsFollowed(t *testing.T) {
 		}
 	})
 }
+
+// TestAbortThatMeetsItsOperation: root hears of the abort a moment before it takes the
+// operation; it is told again.
+func TestAbortThatMeetsItsOperation(t *testing.T) {
+	t.Parallel()
+	plane := planetest.New(t)
+	op := provision("a")
+	var taken chan struct{}
+	d := &scripted{}
+	aborts := 0
+	d.answers = []func(tellProgress) (*agentv1.OperationProgress, error){
+		// The operation is on its way; the abort comes in between and finds nothing.
+		func(tell tellProgress) (*agentv1.OperationProgress, error) {
+			<-taken
+			tell(&agentv1.OperationProgress{OperationId: op.GetId(), State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "drain"})
+			end := &agentv1.OperationProgress{OperationId: op.GetId(), State: agentv1.OperationState_OPERATION_STATE_ABORTED}
+			tell(end)
+			return end, nil
+		},
+		func(tellProgress) (*agentv1.OperationProgress, error) {
+			aborts++
+			close(taken)
+			return nil, operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_PRECONDITION, "no such operation")
+		},
+		func(tellProgress) (*agentv1.OperationProgress, error) {
+			aborts++
+			return &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_SUCCEEDED}, nil
+		},
+	}
+	watchOperations(t, plane, d, func(o *operations) {
+		taken = make(chan struct{}) // of the bubble
+		o.abortMove = func(string) bool { return false }
+		o.offer(plane.Sign(op))
+		synctest.Wait()
+		o.offer(plane.Sign(&agentv1.Operation{
+			Id: strings.Repeat("z", 26), HostId: testHost, Kind: agentv1.OperationKind_OPERATION_KIND_ABORT,
+			Sequence: &agentv1.Sequence{Epoch: 1, Counter: 2}, Abort: &agentv1.AbortOrder{OperationId: op.GetId()},
+		}))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if aborts != 2 {
+			t.Errorf("root heard of the abort %d times, want 2", aborts)
+		}
+	})
+}

@@ -39,6 +39,12 @@ type movedNetwork struct {
 
 // moved is what the repave of a trial that is confirmed now has replaced.
 func (f *facts) moved(t *trial) *movedNetwork {
+	if before := f.record.Moved; before != nil {
+		// Moved once more: the way back leads to what the node part was made for.
+		again := *before
+		again.OperationID, again.NodeDigest = t.op.GetId(), t.op.GetNodeDigest()
+		return &again
+	}
 	return &movedNetwork{
 		OperationID: t.op.GetId(), NodeDigest: t.op.GetNodeDigest(),
 		Former: f.record.Confirmed, Switched: f.record.Switched, NIC: t.nic, Server: t.server,
@@ -184,6 +190,28 @@ func (c *core) settleMoved() {
 			return
 		}
 		c.restoreFormer("nobody knows the operation any more that brought the network")
+	}
+}
+
+// handOver settles what a former operation has left of its network when another one
+// begins: it is the new one's where that brings the same, and else goes back. c.mu is
+// held.
+func (c *core) handOver(op *agentv1.Operation, a *assignment) {
+	m := c.facts.record.Moved
+	if m == nil || m.OperationID == op.GetId() {
+		return
+	}
+	if a == nil || !movesNode(op.GetKind()) || a.network.config().id() != c.facts.record.Confirmed.id() {
+		c.restoreFormer("another operation begins")
+		return
+	}
+	again := *m
+	again.OperationID, again.NodeDigest = op.GetId(), op.GetNodeDigest()
+	next := c.facts.record.clone()
+	next.Moved = &again
+	c.facts.record = *next
+	if err := c.cache.saveNetwork(next); err != nil {
+		c.log.Warn("cannot write down which operation the network belongs to", zap.Error(err))
 	}
 }
 

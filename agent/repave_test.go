@@ -177,3 +177,58 @@ func TestLeaveTakesTheRoutes(t *testing.T) {
 	m.await("status", func(s *localv1.Status) bool { return s.GetNode() != nil })
 	m.awaitRoutes("")
 }
+
+// TestNetworkWaitsForRoot: what root is busy with may need the route as it is.
+func TestNetworkWaitsForRoot(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	op := repaveTo("b", 2, "10.200.0.4")
+	plane, m := nodeOnSite(t, op)
+	asked := m.door.count()
+	before := m.door.lasting(&agentv1.OperationProgress{OperationId: "local", State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "drain"})
+	send(plane, op)
+	m.await("waiting", func(s *localv1.Status) bool {
+		return strings.Contains(conditionOf(s, ConditionOperationRunning).GetMessage(), "operation local runs on this host")
+	})
+	m.inKernel(viaFormer)
+	if s := m.status(); onTrial(s) || m.door.count() != asked {
+		t.Errorf("network %v, root was asked %d times", s.GetNetwork(), m.door.count()-asked)
+	}
+	m.door.lasting(before)
+	if end := plane.Await("end", ended(op)).GetOperation(); !succeeded(end) {
+		t.Errorf("ended %v", end)
+	}
+	m.inKernel(viaOther)
+}
+
+// TestNextOperationTakesTheNetworkOver: the plane replaces an operation that has moved
+// the network and that root never began, while the daemon is away.
+func TestNextOperationTakesTheNetworkOver(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	first, second := repaveTo("b", 2, "10.200.0.4"), repaveTo("c", 3, "10.200.0.4")
+	plane, m := nodeOnSite(t, first)
+	m.rootRefuses(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_BUSY)
+	send(plane, first)
+	m.awaitRoutes(viaOther)
+	m.stop()
+	m.rootTakes()
+	m.door.onSubmit = func() { m.inKernel(viaOther) }
+	m.start()
+	m.awaitCondition(ConditionRegistered, "true", "Connected")
+	plane.Assign(3, assigned(second))
+	plane.Await("ACK", answered(3))
+	send(plane, second)
+	if end := plane.Await("end", ended(second)).GetOperation(); !succeeded(end) {
+		t.Fatalf("ended %v", end)
+	}
+	m.awaitCondition(ConditionRepaveRequired, "false", "UpToDate")
+	m.inKernel(viaOther)
+	m.await("a record without a way back", func(*localv1.Status) bool {
+		record, err := cache{dir: m.cfg.Paths.State}.loadNetwork()
+		return err == nil && record != nil && record.Moved == nil
+	})
+	m.restartsWith(plane, viaOther)
+}

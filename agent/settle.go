@@ -41,11 +41,13 @@ func (c *core) beginOperation(op *agentv1.Operation) error {
 	}
 	a := c.facts.assignment
 	if a == nil || a.msg.GetNodeDigest() != op.GetNodeDigest() {
+		c.handOver(op, nil)
 		return nil // root judges the operation; there is nothing to keep here
 	}
 	if err := c.cache.save(pendingFile, a); err != nil {
 		return err
 	}
 	c.facts.pending = a
+	c.handOver(op, a)
 	return nil
 }

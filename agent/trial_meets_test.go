@@ -27,6 +27,13 @@ func (m *machine) rootRefuses(reason agentv1.DoorRefusalReason) {
 	m.door.submitErr = operation.Refuse(reason, "not now")
 }
 
+// rootTakes has root take operations again.
+func (m *machine) rootTakes() {
+	m.door.mu.Lock()
+	defer m.door.mu.Unlock()
+	m.door.submitErr = nil
+}
+
 // provisioning is an operation that makes a node of the settled site.
 func provisioning() *agentv1.Operation {
 	op := provision("p")
