@@ -168,13 +168,3 @@ func (p *job) stopKubelet(ctx context.Context, _ engine.Run) error {
 	}
 	return errors.Join(p.Units.Stop(ctx, kubeletUnit), p.Units.Reload(ctx))
 }
-
-// removeIdentity removes kubelet's certificates where the node gets another name:
-// they are of the former one, and kubelet would go on with them.
-func (p *job) removeIdentity(_ context.Context, run engine.Run) error {
-	if nodeadm.Provider(p.spec) == p.former.Provider {
-		return nil
-	}
-	p.tell(run, "the Node %s stays in the cluster: kubectl delete node %s", p.decided.NodeName, p.decided.NodeName)
-	return p.removeTrees(run, "/var/lib/kubelet/pki")
-}

@@ -85,6 +85,11 @@ func (p *job) bringBack(ctx context.Context, run engine.Run, thorough bool) erro
 
 // nodeadmBack chooses among nodeadm's commands by what is left of the node.
 func (p *job) nodeadmBack(ctx context.Context, run engine.Run, host nodeadm.Host, thorough bool) error {
+	if p.decided.Path == change.Reinstall {
+		if err := p.removeForeignPKI(run); err != nil {
+			return err
+		}
+	}
 	foreign := host.Tracker == nodeadm.TrackerOK && host.Provider != p.former.Provider && p.former.Provider != ""
 	whole := host.Tracker == nodeadm.TrackerOK && host.Kubelet && !host.KubeletConfigEmpty && host.Kubeconfig && !foreign
 	switch {
