@@ -18,8 +18,9 @@ type Options struct {
 	// RetryPause is the time between two tries of a step; it doubles each time.
 	// Default 5 s.
 	RetryPause time.Duration
-	// Stop ends what a try of a step, named by Run.ID, may have left running; nil
-	// where steps leave nothing. It must also take IDs of which nothing runs.
+	// Stop ends what a try of a step, named by Run.ID, may have left running, also
+	// under IDs that begin with that and a dash; nil where steps leave nothing. It
+	// must also take IDs of which nothing runs.
 	Stop func(ctx context.Context, runID string) error
 	// Now is the clock; default time.Now.
 	Now func() time.Time

@@ -53,7 +53,7 @@ func (p *job) cure(ctx context.Context, run engine.Run) error {
 }
 
 // parted gives a run of nodeadm within a step a name of its own, and ends it with
-// the step: the engine knows only the step's own.
+// the step.
 func (p *job) parted(ctx context.Context, run engine.Run, name string, do func(engine.Run) error) error {
 	run.ID += "-" + name
 	err := do(run)

@@ -58,7 +58,11 @@ func (d *Direct) Name() string { return "direct" }
 func (d *Direct) Active(context.Context, string) (bool, error) { return false, nil }
 
 // Stop is the Runner's. It knows a run's processes by their environment.
-func (d *Direct) Stop(_ context.Context, id string) error {
+func (d *Direct) Stop(ctx context.Context, id string) error {
+	return stopWhole(ctx, d.dir, id, d.stop)
+}
+
+func (d *Direct) stop(_ context.Context, id string) error {
 	if err := d.end(id, d.inherited()); err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func (d *Direct) inherited() map[int]bool {
 
 // Run is the Runner's. On cancellation the program is killed as well.
 func (d *Direct) Run(ctx context.Context, command Command, onLine func(string)) (Result, error) {
-	if err := stopOthers(ctx, d.dir, command.ID, d.Stop); err != nil {
+	if err := stopOthers(ctx, d.dir, command.ID, d.stop); err != nil {
 		return Result{}, err
 	}
 	inherited := d.inherited()

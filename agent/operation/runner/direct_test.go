@@ -163,6 +163,8 @@ func TestDirectNeverTwoAtOnce(t *testing.T) {
 	}
 	for name, end := range map[string]func() error{
 		"stop": func() error { return direct.Stop(t.Context(), "old-run") },
+		// A step that runs several programs names each after itself.
+		"stop of what it is a part of": func() error { return direct.Stop(t.Context(), "old") },
 		"run": func() error {
 			_, err := direct.Run(t.Context(), Command{ID: "new-run", Path: "/bin/true"}, func(string) {})
 			return err

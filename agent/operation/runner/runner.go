@@ -7,6 +7,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Command is one run of a program.
@@ -46,11 +47,29 @@ type Runner interface {
 	// Result.Deadline. When the context is cancelled, the context's error is
 	// returned; the run may go on, to be found by the next Run with this ID.
 	Run(ctx context.Context, command Command, onLine func(string)) (Result, error)
-	// Stop ends the run with this ID and everything that is left of it; nil when
-	// nothing of it runs any more.
+	// Stop ends the run with this ID and its parts, whose IDs begin with it and a
+	// dash, and everything that is left of them; nil when nothing of it runs any
+	// more.
 	Stop(ctx context.Context, id string) error
 	// Active reports whether a run with this ID is there to attach to.
 	Active(ctx context.Context, id string) (bool, error)
+}
+
+// stopWhole stops the parts of a run that have output below dir, then the run.
+func stopWhole(ctx context.Context, dir, id string, stop func(context.Context, string) error) error {
+	ids, err := unfinished(dir)
+	if err != nil {
+		return err
+	}
+	for _, part := range ids {
+		if !strings.HasPrefix(part, id+"-") {
+			continue
+		}
+		if err := stop(ctx, part); err != nil {
+			return err
+		}
+	}
+	return stop(ctx, id)
 }
 
 // stopOthers stops the runs that have output below dir, but for the one with

@@ -77,6 +77,10 @@ func (s *Systemd) Active(ctx context.Context, id string) (bool, error) {
 
 // Stop is the Runner's.
 func (s *Systemd) Stop(ctx context.Context, id string) error {
+	return stopWhole(ctx, s.dir, id, s.stop)
+}
+
+func (s *Systemd) stop(ctx context.Context, id string) error {
 	manager, err := s.open(ctx)
 	if err != nil {
 		return err
@@ -92,7 +96,7 @@ func unitName(id string) string { return unitPrefix + id + ".service" }
 
 // Run is the Runner's. On cancellation the unit goes on.
 func (s *Systemd) Run(ctx context.Context, command Command, onLine func(string)) (Result, error) {
-	if err := stopOthers(ctx, s.dir, command.ID, s.Stop); err != nil {
+	if err := stopOthers(ctx, s.dir, command.ID, s.stop); err != nil {
 		return Result{}, err
 	}
 	manager, err := s.open(ctx)

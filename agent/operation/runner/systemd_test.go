@@ -194,3 +194,29 @@ func TestSystemdKeepsTrackOfWhatItCannotEnd(t *testing.T) {
 		t.Errorf("unfinished = %v, %v", ids, err)
 	}
 }
+
+// TestSystemdStopsParts: a step that runs several programs names each after itself,
+// and only the step is known to who stops it.
+func TestSystemdStopsParts(t *testing.T) {
+	m := &manager{}
+	s := newSystemd(t, m)
+	for _, id := range []string{"op-step-1-install", "op-step-11"} {
+		out, err := createOutput(s.dir, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := out.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Stop(t.Context(), "op-step-1"); err != nil {
+		t.Fatal(err)
+	}
+	want := "remove hybrid-agent-run-op-step-1-install.service, remove hybrid-agent-run-op-step-1.service"
+	if got := strings.Join(m.calls, ", "); got != want {
+		t.Errorf("calls = %s, want %s", got, want)
+	}
+	if ids, err := unfinished(s.dir); err != nil || strings.Join(ids, " ") != "op-step-11" {
+		t.Errorf("unfinished = %v, %v", ids, err)
+	}
+}
