@@ -47,8 +47,14 @@ func checkImage(choice Choice, found []finding, wanted Wanted, target version) e
 // checkAPI refuses what needs an API server that does not answer. Forced, it may
 // begin, but the minor version stays: the skew cannot be checked.
 func checkAPI(choice Choice, applied Applied, wanted Wanted, facts Facts, target version) error {
-	if facts.APIVersion != "" || !facts.Host.Kubeconfig {
+	provision := wanted.Kind == agentv1.OperationKind_OPERATION_KIND_PROVISION
+	if facts.APIVersion != "" || !facts.Host.Kubeconfig || provision && !facts.Pods {
+		// A provision that came to no end has left a kubeconfig and no pods: nothing is
+		// lost, and nodeadm init checks the skew.
 		return nil
+	}
+	if provision {
+		return refuse(APIUnknown, "cannot provision: pods of a former node lie on this host, and they cannot be moved away because the Kubernetes API did not answer; check the route to the VPC and the API endpoint ('hybridctl check'), or have the host leave (hybrid-agent operation leave --force)")
 	}
 	if !wanted.Force {
 		return refuse(APIUnknown, "cannot begin: the Kubernetes API did not answer, and nodeadm needs it for the path %s; check the route to the VPC and the API endpoint ('hybridctl check'), or force it",

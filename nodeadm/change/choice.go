@@ -122,6 +122,8 @@ type Facts struct {
 	// KubeletUnit is ActiveState of kubelet.service: active, activating, failed,
 	// inactive; empty: not known (no systemd).
 	KubeletUnit string
+	// Pods says that pods of kubelet's lie on the host (/var/lib/kubelet/pods).
+	Pods bool
 	// APIVersion is the API server's version, for example v1.31.5-eks-1234567;
 	// empty: it did not answer, or could not be asked.
 	APIVersion string

@@ -45,7 +45,13 @@ func join(wanted Wanted, facts Facts, target version) (Choice, error) {
 		return Choice{}, refuse(NotNode, "cannot reconfigure: this host is no node yet; provision it with 'hybridctl provision'")
 	}
 	choice := Choice{Path: Install, Reasons: []string{"this host is no node yet"}}
-	if image := imageOf(wanted.Node); image != "" && facts.BootedOSImage != "" && facts.BootedOSImage != image {
+	switch image := imageOf(wanted.Node); {
+	case image == "" || image == facts.BootedOSImage:
+	case facts.BootedOSImage == "":
+		// Where it turns out to be booted, neither staging nor reboot has anything to do.
+		choice.Path = OSImage
+		choice.Reasons = append(choice.Reasons, "it is to boot "+image+", and which image it has booted is not known")
+	default:
 		choice.Path = OSImage
 		choice.Reasons = append(choice.Reasons, "it has booted "+facts.BootedOSImage+", not "+image)
 	}
@@ -77,8 +83,11 @@ func alter(applied Applied, wanted Wanted, facts Facts, target version) (Choice,
 // checkProvision refuses to install over a node that is to become another.
 func checkProvision(applied Applied, wanted Wanted, found []finding) error {
 	differs := slices.ContainsFunc(found, func(f finding) bool { return f.need >= needReinstall })
-	if differs || applied.Recorded && applied.NodeDigest != wanted.NodeDigest {
+	if applied.Recorded && (differs || applied.NodeDigest != wanted.NodeDigest) {
 		return refuse(AlreadyNode, "cannot provision: this host already is a node with Kubernetes %s; changing it takes a repave ('hybridctl repave')", orNone(applied.KubernetesVersion))
+	}
+	if differs {
+		return refuse(AlreadyNode, "cannot provision: nodeadm's files say that this host is a node already, and another one: %s; have it leave first (hybrid-agent operation leave), or repave it ('hybridctl repave')", quoted(found, needInstall))
 	}
 	return nil
 }
@@ -95,7 +104,7 @@ func pathOf(found []finding, wanted Wanted, facts Facts) Path {
 		return repeated(wanted, facts)
 	case most == needNothing:
 		return None
-	case wanted.Kind == agentv1.OperationKind_OPERATION_KIND_PROVISION:
+	case wanted.Kind == agentv1.OperationKind_OPERATION_KIND_PROVISION && !appliance:
 		return Install
 	case most == needImage, most == needInstall && appliance:
 		return OSImage

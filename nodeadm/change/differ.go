@@ -43,7 +43,7 @@ func differences(applied Applied, wanted Wanted, facts Facts) []finding {
 	add := func(need need, format string, args ...any) {
 		found = append(found, finding{need: need, text: fmt.Sprintf(format, args...)})
 	}
-	before, after := inForce(applied, facts), wanted.Node
+	before, after := inForce(applied, wanted, facts), wanted.Node
 	if a, b := imageOf(before), imageOf(after); a != b {
 		add(needImage, "operating system image %s → %s", orNone(a), orNone(b))
 	}
@@ -73,29 +73,45 @@ func differences(applied Applied, wanted Wanted, facts Facts) []finding {
 	return append(found, live(before, after)...)
 }
 
-// inForce is the recorded node part, or what of it can be told from the host.
-func inForce(applied Applied, facts Facts) *agentv1.NodeSpec {
-	if applied.Node != nil {
-		return applied.Node
+// inForce is the recorded node part, or what of it can be told from the host. The
+// image that is booted goes before the one that is recorded: a boot loader may have
+// fallen back, or an operator switched. Where no image is wanted, what the host was
+// installed from is its own affair.
+func inForce(applied Applied, wanted Wanted, facts Facts) *agentv1.NodeSpec {
+	spec := applied.Node
+	if spec == nil {
+		spec = &agentv1.NodeSpec{ClusterName: facts.Host.Cluster, Region: facts.Host.Region}
 	}
-	spec := &agentv1.NodeSpec{ClusterName: facts.Host.Cluster, Region: facts.Host.Region}
-	if facts.BootedOSImage != "" {
-		spec.OsImage = &agentv1.OSImage{Uri: facts.BootedOSImage}
+	if facts.BootedOSImage == "" || imageOf(wanted.Node) == "" || imageOf(spec) == facts.BootedOSImage {
+		return spec
 	}
+	spec = proto.CloneOf(spec)
+	spec.OsImage = &agentv1.OSImage{Uri: facts.BootedOSImage}
 	return spec
+}
+
+// imageBrings says whether the wanted image has been booted already although the
+// record has another: its kubelet is there, and joining with it is all there is to do.
+func imageBrings(applied Applied, wanted Wanted, facts Facts) bool {
+	image := imageOf(wanted.Node)
+	return image != "" && facts.BootedOSImage == image && imageOf(applied.Node) != image
 }
 
 // versions compares the version wanted with the one recorded and with that of
 // the kubelet on disk: an interrupted upgrade leaves them apart.
 func versions(applied Applied, wanted Wanted, facts Facts) []finding {
+	need := needUpgrade
+	if imageBrings(applied, wanted, facts) {
+		need = needInit
+	}
 	after := wanted.Node.GetKubernetesVersion()
 	if before := applied.KubernetesVersion; before != "" && before != after {
-		return []finding{{need: needUpgrade, text: fmt.Sprintf("Kubernetes %s → %s", before, after)}}
+		return []finding{{need: need, text: fmt.Sprintf("Kubernetes %s → %s", before, after)}}
 	}
 	want, ok := parseVersion(after)
 	onDisk, known := parseVersion(facts.KubeletVersion)
 	if ok && known && onDisk != want {
-		return []finding{{need: needUpgrade, text: fmt.Sprintf("kubelet on disk is %s, not %s", onDisk, want)}}
+		return []finding{{need: need, text: fmt.Sprintf("kubelet on disk is %s, not %s", onDisk, want)}}
 	}
 	return nil
 }

@@ -2,11 +2,15 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/operation/osimage"
+	"hybridagent/nodeadm"
 	"hybridagent/nodeadm/change"
 )
 
@@ -50,6 +54,43 @@ func (p *job) bootedImage(ctx context.Context) string {
 		return ""
 	}
 	return image.Name
+}
+
+// imageBrings says whether kubelet came with the operating system's image.
+func (p *job) imageBrings() bool {
+	if p.spec.GetOsImage() == nil {
+		return false
+	}
+	kubelet, err := os.Stat(filepath.Join(p.Root, nodeadm.KubeletPath))
+	return err == nil && kubelet.Size() > 0
+}
+
+// trackImage writes nodeadm's tracker where an image brings kubelet and not the
+// tracker, which lies below /opt: without one, init does nothing and says that it is
+// done.
+func (p *job) trackImage(run engine.Run) error {
+	if err := p.removeBrokenTracker(); err != nil {
+		return err
+	}
+	_, err := nodeadm.ReadTracker(p.Root)
+	if !errors.Is(err, nodeadm.ErrNoTracker) {
+		return err
+	}
+	p.tell(run, "writing nodeadm's tracker, which the image does not bring")
+	return p.restoreTracker()
+}
+
+// takeOffImage is takeOff on an image that brings kubelet, which nodeadm uninstall
+// would try to remove: the host is left without what made it a node.
+func (p *job) takeOffImage(ctx context.Context, run engine.Run) error {
+	p.tell(run, "kubelet is the image's and stays, stopped and without configuration")
+	if err := p.parted(ctx, run, "containers", func(run engine.Run) error { return p.endContainers(ctx, run) }); err != nil {
+		return err
+	}
+	if err := p.clean(ctx, run); err != nil {
+		return err
+	}
+	return removeAll(filepath.Join(p.Root, nodeadm.KubeconfigPath), filepath.Join(p.Root, nodeadm.TrackerPath))
 }
 
 // rebooted says whether the operation has had the host rebooted: kubelet's files

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hybridagent/agent/operation"
+	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/optest"
 	"hybridagent/agent/operation/osimage"
 	"hybridagent/agent/operation/runner"
@@ -106,7 +107,13 @@ func (a *appliance) Active(context.Context, string) (bool, error) { return false
 // repave runs a repave to the other image, over as many boots as it takes.
 func (a *appliance) repave() (end *agentv1.OperationProgress, boots int) {
 	a.t.Helper()
-	op := order(2, repaveKind, func(spec *agentv1.NodeSpec) {
+	return a.boots(repaveKind)
+}
+
+// boots runs an operation towards the other image, over as many boots as it takes.
+func (a *appliance) boots(kind agentv1.OperationKind) (end *agentv1.OperationProgress, boots int) {
+	a.t.Helper()
+	op := order(2, kind, func(spec *agentv1.NodeSpec) {
 		newer(spec)
 		spec.OsImage = &agentv1.OSImage{Uri: newImage}
 	})
@@ -147,6 +154,48 @@ func TestRepaveOfAnAppliance(t *testing.T) {
 	a.wantCalls("config check", "init ")
 	if boots != 1 || a.kube.drains != 1 || end.GetForecast().GetPath() != "os-image" {
 		t.Errorf("%d reboots, %d drains, path %s", boots, a.kube.drains, end.GetForecast().GetPath())
+	}
+}
+
+// TestProvisionOfAnAppliance: a host that is no node boots the image that its pool
+// wants; nodeadm installs nothing, as the image brings it, and its lost tracker is
+// written.
+func TestProvisionOfAnAppliance(t *testing.T) {
+	t.Parallel()
+	a := newAppliance(t, "", "")
+	for _, path := range []string{"state/applied", "state/applied.copy", "state/installed", "var/lib/kubelet/kubeconfig", "run/kubelet", "opt/nodeadm/tracker"} {
+		remove(t, filepath.Join(a.root, path))
+	}
+	end, boots := a.boots(provisionKind)
+	wantState(t, end, succeeded)
+	a.wantNode("1.32.3", "")
+	a.wantCalls("config check", "init ")
+	if boots != 1 || end.GetForecast().GetPath() != "os-image" {
+		t.Errorf("%d reboots, path %s", boots, end.GetForecast().GetPath())
+	}
+	if status, err := osimage.Running(t.Context(), mustDetect(a), osimage.Tools{Runner: a, ID: "end"}, a.options.Dir); err != nil || status.Name != newImage {
+		t.Errorf("booted is %v, %v", status, err)
+	}
+}
+
+// TestBootedImageGoesBeforeTheRecord: the record says that the wanted image is in
+// force, but the host runs another one.
+func TestBootedImageGoesBeforeTheRecord(t *testing.T) {
+	t.Parallel()
+	a := newAppliance(t, "", "")
+	state, _, err := applied.ReadState(a.options.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := order(2, repaveKind, func(spec *agentv1.NodeSpec) { newer(spec); spec.OsImage = &agentv1.OSImage{Uri: newImage} })
+	state.Node, state.NodeDigest, state.KubernetesVersion = op.GetNode(), op.GetNodeDigest(), "1.32.3"
+	if err := applied.WriteState(a.options.Dir, state); err != nil {
+		t.Fatal(err)
+	}
+	end, boots := a.repave()
+	wantState(t, end, succeeded)
+	if boots != 1 || end.GetForecast().GetPath() != "os-image" {
+		t.Errorf("%d reboots, path %s because of %q", boots, end.GetForecast().GetPath(), end.GetForecast().GetReasons())
 	}
 }
 

@@ -139,10 +139,14 @@ func TestEveryDamagedFileOfAnInterruptedOperation(t *testing.T) {
 }
 
 // TestLostRecord damages the record of what was applied and its copy: a
-// provision is allowed again, and the operator is told that it takes one.
+// provision is allowed again, and the operator is told that it takes one. It moves
+// the pods away first, as they run all the same.
 func TestLostRecord(t *testing.T) {
-	h := newHost(t, "", "")
-	wantState(t, h.provision(optest.Operation(1)), succeeded)
+	h := newNode(t, "", "")
+	pod := filepath.Join(h.root, "var/lib/kubelet/pods/0a")
+	if err := os.MkdirAll(pod, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if lost := applied.Lost(h.options.Dir); lost != "" {
 		t.Errorf("Lost = %q", lost)
 	}
@@ -158,9 +162,16 @@ func TestLostRecord(t *testing.T) {
 	if lost := applied.Lost(h.options.Dir); !strings.Contains(lost, "hybridctl provision") {
 		t.Errorf("Lost = %q", lost)
 	}
-	op := optest.Operation(2)
-	op.NodeDigest = strings.Repeat("cd", 32)
-	wantState(t, h.provision(op), succeeded)
+	h.kube.set("down", "")
+	wantState(t, h.provision(order(2, provisionKind, newer)), failed, "they cannot be moved away", "leave --force")
+	h.wantCalls()
+	h.kube.clear("down")
+	wantState(t, h.provision(order(3, provisionKind, newer)), succeeded)
+	h.wantNode("1.32.3", "")
+	h.wantCalls("config check", "install 1.32.3 ", "init ")
+	if h.kube.drains != 1 {
+		t.Errorf("drained %d times", h.kube.drains)
+	}
 	if lost := applied.Lost(h.options.Dir); lost != "" {
 		t.Errorf("Lost = %q", lost)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"hybridagent/nodeadm"
@@ -21,7 +24,7 @@ func (p *job) facts(ctx context.Context) (change.Facts, error) {
 	if err != nil {
 		return change.Facts{}, err
 	}
-	facts := change.Facts{Host: host, KubeletUnit: p.kubeletState(ctx), BootedOSImage: p.bootedImage(ctx)}
+	facts := change.Facts{Host: host, KubeletUnit: p.kubeletState(ctx), BootedOSImage: p.bootedImage(ctx), Pods: p.podsLie()}
 	if p.Cluster == nil || !host.Kubeconfig {
 		return facts, nil
 	}
@@ -49,6 +52,13 @@ func (p *job) facts(ctx context.Context) (change.Facts, error) {
 		facts.Node = change.Missing
 	}
 	return facts, nil
+}
+
+// podsLie says whether pods of kubelet's lie on the host; what cannot be read counts
+// as pods.
+func (p *job) podsLie() bool {
+	entries, err := os.ReadDir(filepath.Join(p.Root, "var/lib/kubelet/pods"))
+	return len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist)
 }
 
 // kubeletState is what systemd says of kubelet, in change.Facts' words.

@@ -96,10 +96,6 @@ func (p *job) decide(ctx context.Context, kept []byte) error {
 		}
 		return nil
 	}
-	if p.op.GetKind() == agentv1.OperationKind_OPERATION_KIND_PROVISION {
-		p.decided = decision{Choice: change.Choice{Path: change.Install, Reasons: []string{"this host is to become a node"}}}
-		return nil
-	}
 	facts, err := p.facts(ctx)
 	if err != nil {
 		return err
@@ -137,16 +133,16 @@ func (p *job) steps() ([]engine.Step, error) {
 			steps[i].Expected = p.Expected(steps[i])
 		}
 	}
-	if p.op.GetKind() == agentv1.OperationKind_OPERATION_KIND_PROVISION {
-		return steps, err
-	}
 	return weighed(steps), err
 }
 
 func (p *job) stepsOfKind() ([]engine.Step, error) {
 	switch p.op.GetKind() {
 	case agentv1.OperationKind_OPERATION_KIND_PROVISION:
-		return p.provisionSteps(), nil
+		if p.joins() {
+			return p.provisionSteps()
+		}
+		return p.repaveSteps()
 	case agentv1.OperationKind_OPERATION_KIND_REPAVE, agentv1.OperationKind_OPERATION_KIND_RECONFIGURE:
 		return p.repaveSteps()
 	case agentv1.OperationKind_OPERATION_KIND_LEAVE:

@@ -20,7 +20,7 @@ func (p *job) preflight(ctx context.Context, run engine.Run) error {
 	if p.recorded() {
 		return nil
 	}
-	checks := []func() error{p.checkNotProvisioned, p.checkLeftovers, p.checkNodeadm, p.checkSpec, p.checkRemoteNodeCIDRs, p.checkCredentials, p.checkAddress}
+	checks := []func() error{p.checkLeftovers, p.checkNodeadm, p.checkSpec, p.checkRemoteNodeCIDRs, p.checkCredentials, p.checkAddress, p.checkDisk}
 	return p.lookFor(ctx, run, checks)
 }
 
@@ -40,15 +40,6 @@ func (p *job) lookFor(ctx context.Context, run engine.Run, checks []func() error
 		}
 		return nil
 	})
-}
-
-// checkNotProvisioned refuses a host that is a node with another node part:
-// nodeadm install would swap binaries under the running kubelet.
-func (p *job) checkNotProvisioned() error {
-	if p.known && p.former.NodeDigest != p.digest {
-		return fmt.Errorf("cannot provision: this host already is node %s with Kubernetes %s; changing it takes a repave", p.former.NodeName, p.former.KubernetesVersion)
-	}
-	return nil
 }
 
 func (p *job) checkNodeadm() error {

@@ -56,7 +56,7 @@ func (p *job) checkDisk() error {
 		path  string
 		bytes uint64
 	}{{p.Dir, stateNeed}, {filepath.Join(p.Root, "etc"), stateNeed}}
-	if p.decided.Path != change.Init && p.decided.Path != change.OSImage {
+	if p.fetches() {
 		needs = append(needs, struct {
 			path  string
 			bytes uint64

@@ -71,6 +71,32 @@ func TestProvisionRefusesAnotherNodePart(t *testing.T) {
 	wantState(t, h.provision(op), failed, "takes a repave")
 }
 
+// TestProvisionStagesFirst: what nodeadm will fetch is on the host before it runs,
+// and a disk that is too small is told before anything is changed.
+func TestProvisionStagesFirst(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "", "")
+	h.live()
+	s := h.shelve()
+	wantState(t, h.provision(optest.Operation(1)), succeeded)
+	if len(s.calls) == 0 || s.calls[0] != "stage 1.31.5" {
+		t.Errorf("calls = %q", s.calls)
+	}
+	if calls := h.calls(); !strings.Contains(calls[0], "-m file:///staged/1.31.5") {
+		t.Errorf("nodeadm ran %q", calls)
+	}
+	for name, prepare := range map[string]func(*host){
+		"dial tcp: connection refused":                func(h *host) { h.shelve().fail["1.31.5"] = errors.New("dial tcp: connection refused") },
+		"419430400 bytes must be free on the disk of": func(h *host) { h.options.FreeBytes = func(string) (uint64, error) { return 1 << 20 * 100, nil } },
+	} {
+		h := newHost(t, "", "")
+		h.live()
+		prepare(h)
+		wantState(t, h.provision(optest.Operation(1)), failed, "cannot provision: ", name)
+		h.wantCalls()
+	}
+}
+
 // TestBadNodeadm is what an operator sees of each way in which nodeadm fails.
 func TestBadNodeadm(t *testing.T) {
 	for _, c := range []struct {
@@ -176,7 +202,7 @@ func TestPreflight(t *testing.T) {
 		}, "is not this host's ID"},
 		{"no certificate", func(h *host, _ *agentv1.Operation) { remove(h.t, filepath.Join(h.root, "etc/iam/pki/server.pem")) }, "no node certificate is installed yet"},
 		{"bad kubelet flag", func(_ *host, op *agentv1.Operation) { op.Node.KubeletFlags = []string{"--hostname-override=x"} }, "nodeadm refuses it"},
-		{"no access", func(_ *host, op *agentv1.Operation) { op.Node.Access = nil }, "neither Systems Manager nor IAM Roles Anywhere"},
+		{"no access", func(_ *host, op *agentv1.Operation) { op.Node.Access = nil }, "no access management is set"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHost(t, "", "")

@@ -41,7 +41,7 @@ func (p *job) stage(ctx context.Context, run engine.Run) error {
 // staged are the node parts whose artifacts are needed: the wanted one, and the
 // former one where it is another.
 func (p *job) staged() []*agentv1.NodeSpec {
-	if p.decided.Path == change.None || p.decided.Path == change.Init || p.decided.Path == change.OSImage || p.spec == nil {
+	if !p.fetches() {
 		return nil
 	}
 	specs := []*agentv1.NodeSpec{p.spec}
@@ -49,6 +49,15 @@ func (p *job) staged() []*agentv1.NodeSpec {
 		specs = append(specs, p.former.Node)
 	}
 	return specs
+}
+
+// fetches says whether nodeadm brings binaries to the host on this path.
+func (p *job) fetches() bool {
+	switch p.decided.Path {
+	case change.None, change.Init, change.OSImage, change.Uninstall:
+		return false
+	}
+	return p.spec != nil && !(p.joins() && p.imageBrings())
 }
 
 // lasting spares the tries that would meet the same: a full disk, a wrong checksum.

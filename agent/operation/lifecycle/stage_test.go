@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/optest"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -26,7 +27,7 @@ func (s *shelf) Estimate(_ context.Context, spec *agentv1.NodeSpec) (uint64, boo
 
 func (s *shelf) Stage(_ context.Context, spec *agentv1.NodeSpec, keep []*agentv1.NodeSpec, _ func(string)) error {
 	s.calls = append(s.calls, "stage "+spec.GetKubernetesVersion())
-	if s.h.kube.cordoned() != "" || len(keep) != 2 {
+	if _, node, _ := applied.ReadState(s.h.options.Dir); s.h.kube.cordoned() != "" || node && len(keep) != 2 {
 		s.h.t.Errorf("staged while cordoned by %q, keeping %d", s.h.kube.cordoned(), len(keep))
 	}
 	return s.fail[spec.GetKubernetesVersion()]
@@ -194,5 +195,8 @@ func TestProvisionAfterAnotherProvider(t *testing.T) {
 	wantState(t, h.provision(op), succeeded)
 	remove(t, filepath.Join(h.options.Dir, "applied"))
 	remove(t, filepath.Join(h.options.Dir, "applied.copy"))
-	wantState(t, h.provision(optest.Operation(2)), failed, "nodeadm installed this host for ssm", "leave")
+	wantState(t, h.provision(optest.Operation(2)), failed, "credential provider SSM → IAM Roles Anywhere", "operation leave")
+	// Half of a provision: it is no node yet.
+	remove(t, filepath.Join(h.root, "var/lib/kubelet/kubeconfig"))
+	wantState(t, h.provision(optest.Operation(3)), failed, "nodeadm installed this host for ssm", "leave")
 }

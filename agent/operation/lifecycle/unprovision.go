@@ -74,6 +74,9 @@ func (p *job) takeOff(ctx context.Context, run engine.Run) error {
 	if err := p.stopKubelet(ctx, run); err != nil {
 		return err
 	}
+	if p.imageBrings() {
+		return p.takeOffImage(ctx, run)
+	}
 	if host.Tracker != nodeadm.TrackerOK {
 		if err := p.restoreTracker(); err != nil {
 			return err
