@@ -69,6 +69,9 @@ type Choice struct {
 type Applied struct {
 	// Recorded: this host was brought to a node part, and the record says so.
 	Recorded bool
+	// Unfinished: a provision failed here and could not be taken back. The host looks
+	// like a node and was never handed over as one.
+	Unfinished bool
 	// Node is that node part without secrets; nil where the record was made by a
 	// version that did not keep it.
 	Node *agentv1.NodeSpec

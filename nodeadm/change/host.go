@@ -37,7 +37,7 @@ func damages(facts Facts) []finding {
 // isNode reports whether the host was brought into a cluster before. A record may be
 // lost, and the tracker with it: pods tell as well.
 func isNode(applied Applied, facts Facts) bool {
-	return applied.Recorded || facts.Host.Kubeconfig && (facts.Host.Tracker == nodeadm.TrackerOK || facts.Node == Exists || facts.Pods)
+	return applied.Recorded || !applied.Unfinished && facts.Host.Kubeconfig && (facts.Host.Tracker == nodeadm.TrackerOK || facts.Node == Exists || facts.Pods)
 }
 
 // uninstallable says what happens to the tracker so that uninstall can work.

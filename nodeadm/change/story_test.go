@@ -99,6 +99,7 @@ var words = map[string]func(s *situation, value string){
 	},
 	"old-record": func(s *situation, _ string) { s.applied.Node = nil },
 	"no-record":  func(s *situation, _ string) { s.applied = change.Applied{} },
+	"unfinished": func(s *situation, _ string) { s.applied = change.Applied{Unfinished: true} },
 	"bare": func(s *situation, _ string) {
 		s.applied = change.Applied{}
 		s.facts = change.Facts{Host: nodeadm.Host{Tracker: nodeadm.TrackerNone}}
@@ -243,6 +244,7 @@ func TestStories(t *testing.T) {
 		{"record and tracker lost, provisioned", "install drain", []string{"kind=provision", "no-record", "tracker=none"}, []string{"tracker"}},
 		{"record lost, provisioned, API silent", "refused api", []string{"kind=provision", "no-record", "pods", "api=", "node=unknown"}, []string{"cannot be moved away", "leave --force"}},
 		{"record and tracker lost, API silent", "refused api", []string{"kind=provision", "no-record", "pods", "tracker=none", "api=", "node=unknown"}, []string{"cannot be moved away"}},
+		{"provisioned half, and not taken back", "install", []string{"kind=provision", "unfinished", "pods"}, []string{"no node yet"}},
 		{"provisioned half, API silent", "install", []string{"kind=provision", "no-record", "api=", "node=unknown"}, nil},
 		{"record lost, provisioned for another cluster", "refused already-node", []string{"kind=provision", "no-record", "cluster=prod"}, []string{"cluster lab → prod", "operation leave"}},
 

@@ -80,17 +80,14 @@ func (p *job) trackImage(run engine.Run) error {
 	return p.restoreTracker()
 }
 
-// takeOffImage is takeOff on an image that brings kubelet, which nodeadm uninstall
-// would try to remove: the host is left without what made it a node.
+// takeOffImage is takeOff on an image that brings kubelet: what nodeadm uninstall and
+// a leave remove came with it, and the next provision needs it.
 func (p *job) takeOffImage(ctx context.Context, run engine.Run) error {
-	p.tell(run, "kubelet is the image's and stays, stopped and without configuration")
+	p.tell(run, "kubelet is the image's and stays, but it is not started any more")
 	if err := p.parted(ctx, run, "containers", func(run engine.Run) error { return p.endContainers(ctx, run) }); err != nil {
 		return err
 	}
-	if err := p.clean(ctx, run); err != nil {
-		return err
-	}
-	return removeAll(filepath.Join(p.Root, nodeadm.KubeconfigPath), filepath.Join(p.Root, nodeadm.TrackerPath))
+	return removeAll(p.kubeconfig(), filepath.Join(p.Root, "etc/systemd/system/multi-user.target.wants", kubeletUnit))
 }
 
 // rebooted says whether the operation has had the host rebooted: kubelet's files

@@ -168,7 +168,7 @@ func weighed(steps []engine.Step) []engine.Step {
 
 func (p *job) appliedNow() change.Applied {
 	return change.Applied{
-		Recorded: p.known, Node: p.former.Node, NodeDigest: p.former.NodeDigest,
+		Recorded: p.known, Unfinished: p.unfinished(), Node: p.former.Node, NodeDigest: p.former.NodeDigest,
 		KubernetesVersion: p.former.KubernetesVersion, NodeIP: p.former.NodeIP,
 	}
 }

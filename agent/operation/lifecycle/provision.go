@@ -23,6 +23,12 @@ func (p *job) joins() bool {
 	return (p.decided.Path == change.Install || p.decided.Path == change.OSImage) && !p.decided.Drain
 }
 
+// unfinished says whether a provision before could not be taken back.
+func (p *job) unfinished() bool {
+	before, err := p.readHeld()
+	return err == nil && before.Returning && !p.known
+}
+
 // provisionSteps turn a host into a node; one whose operating system is an image
 // boots it first.
 func (p *job) provisionSteps() ([]engine.Step, error) {
