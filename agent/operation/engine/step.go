@@ -48,6 +48,9 @@ type Step struct {
 	Deadline time.Duration
 	// Attempts is how often Do is tried; 0 and 1: once.
 	Attempts int
+	// Together bounds all tries and the pauses between them; 0: nothing does. It
+	// begins anew when the operation is resumed.
+	Together time.Duration
 	// Always has the step done again when an operation is resumed, even if it
 	// was done before: for steps that are cheap and whose result does not last.
 	Always bool

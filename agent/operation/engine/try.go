@@ -20,6 +20,8 @@ func (x *execution) step(ctx context.Context, step Step) error {
 	stopClock := x.clock(step)
 	defer stopClock()
 	x.show(step, "")
+	ctx, cancel := withDeadline(ctx, step.Together)
+	defer cancel()
 	attempts := max(step.Attempts, 1)
 	pause := x.engine.opt.RetryPause
 	for attempt := x.begun(step.Name); ; attempt++ {
@@ -119,9 +121,12 @@ func (x *execution) checkAndDo(ctx context.Context, step Step, attempt int) (boo
 			return false, err
 		}
 	}
+	began := time.Now()
 	err := step.Do(ctx, x.run(step, x.runID(step.Name, attempt), attempt))
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && step.Deadline > 0 {
-		return true, fmt.Errorf("step %s did not end within %s: %w", step.Name, step.Deadline, err)
+		// Less than its deadline was left where the tries before took their time.
+		limit := min(step.Deadline, time.Since(began).Round(time.Millisecond))
+		return true, fmt.Errorf("step %s did not end within %s: %w", step.Name, limit, err)
 	}
 	return true, err
 }

@@ -16,13 +16,15 @@ import (
 
 // Deadlines of single steps; the operation's own is 15 min for a provision and
 // 1 h for a repave by default. The steps that wait for the host's network and
-// clock have none but that. Upgrade and way back together stay below 10 min: a
-// nodeadm that waits for a kubelet that cannot start waits without end.
+// clock have none but that. All tries of an upgrade or init, the wait for Ready and
+// a way back are 10 min together: a nodeadm that waits for a kubelet that cannot
+// start waits without end, and one whose API server hangs for 120 s a try.
 const (
 	installDeadline   = 10 * time.Minute
 	checkDeadline     = time.Minute
 	initDeadline      = 5 * time.Minute
 	readyDeadline     = 5 * time.Minute
+	againDeadline     = 4 * time.Minute // Ready again, of a node that was before
 	upgradeDeadline   = 4 * time.Minute
 	uninstallDeadline = 5 * time.Minute
 	rollbackDeadline  = 10 * time.Minute
@@ -37,6 +39,10 @@ const nodeadmAttempts = 3
 // wayBackAttempts is how often the way back is tried: with the engine's pauses of 5,
 // 10, 20 and 30 s, AWS or the network may be away for a minute.
 const wayBackAttempts = 5
+
+// shortWay is the part of the time of a try of the way back that its short way may
+// take: a nodeadm that hangs must leave some for the thorough one.
+func (o Options) shortWay() time.Duration { return o.RollbackDeadline * 2 / 5 }
 
 // Options say where things are and how the host is seen.
 type Options struct {

@@ -47,7 +47,7 @@ func (p *job) repaveSteps() ([]engine.Step, error) {
 		Undo: p.wayBack, UndoDeadline: p.RollbackDeadline, UndoAttempts: wayBackAttempts,
 	})
 	steps = append(steps, work...)
-	steps = append(steps, engine.Step{Name: "node-ready", What: "wait until the Node is Ready", Expected: 20 * time.Second, Deadline: p.ReadyDeadline, Do: p.ready})
+	steps = append(steps, engine.Step{Name: "node-ready", What: "wait until the Node is Ready", Expected: 20 * time.Second, Deadline: min(p.ReadyDeadline, againDeadline), Do: p.ready})
 	if p.decided.Drain {
 		steps = append(steps, engine.Step{Name: "uncordon", What: "let pods be scheduled on the node", Expected: time.Second, Deadline: apiDeadline, Attempts: 5, Do: p.uncordon,
 			Undo: p.undoUncordon, UndoDeadline: p.RollbackDeadline})
@@ -59,18 +59,18 @@ func (p *job) repaveSteps() ([]engine.Step, error) {
 func (p *job) workSteps() ([]engine.Step, error) {
 	dropIn := engine.Step{Name: "containerd-drop-in", What: "remove containerd configuration that is not wanted any more", Do: p.dropIn}
 	tracker := engine.Step{Name: "tracker", What: "make nodeadm's tracker usable", Do: p.mendTracker}
-	install := engine.Step{Name: "nodeadm-install", What: "install kubelet and its tools", Expected: time.Minute, Deadline: p.InstallDeadline, Attempts: nodeadmAttempts, Check: p.installed, Do: p.install}
-	init := engine.Step{Name: "nodeadm-init", What: "configure and start kubelet and containerd", Expected: 10 * time.Second, Deadline: p.InitDeadline, Attempts: nodeadmAttempts, Do: p.init}
+	install := engine.Step{Name: "nodeadm-install", What: "install kubelet and its tools", Expected: time.Minute, Deadline: p.InstallDeadline, Attempts: nodeadmAttempts, Together: p.InstallDeadline, Check: p.installed, Do: p.install}
+	init := engine.Step{Name: "nodeadm-init", What: "configure and start kubelet and containerd", Expected: 10 * time.Second, Deadline: p.InitDeadline, Attempts: nodeadmAttempts, Together: p.UpgradeDeadline, Do: p.init}
 	switch p.decided.Path {
 	case change.Init, change.OSImage:
 		return []engine.Step{dropIn, init}, nil
 	case change.Upgrade:
 		return []engine.Step{dropIn,
-			{Name: "nodeadm-upgrade", What: "bring kubelet and its tools to Kubernetes " + p.spec.GetKubernetesVersion(), Expected: 30 * time.Second, Deadline: p.UpgradeDeadline, Attempts: nodeadmAttempts, Do: p.upgrade}}, nil
+			{Name: "nodeadm-upgrade", What: "bring kubelet and its tools to Kubernetes " + p.spec.GetKubernetesVersion(), Expected: 30 * time.Second, Deadline: p.UpgradeDeadline, Attempts: nodeadmAttempts, Together: p.UpgradeDeadline, Do: p.upgrade}}, nil
 	case change.Install:
 		return []engine.Step{tracker, dropIn, install, init}, nil
 	case change.Reinstall:
-		return []engine.Step{tracker, p.stopKubeletStep(), {Name: "nodeadm-uninstall", What: "take the former node's parts away", Expected: 10 * time.Second, Deadline: uninstallDeadline, Attempts: nodeadmAttempts, Do: p.uninstall},
+		return []engine.Step{tracker, p.stopKubeletStep(), {Name: "nodeadm-uninstall", What: "take the former node's parts away", Expected: 10 * time.Second, Deadline: uninstallDeadline, Attempts: nodeadmAttempts, Together: uninstallDeadline, Do: p.uninstall},
 			{Name: "former-identity", What: "remove what belongs to the former node name", Do: p.removeIdentity}, dropIn, install, init}, nil
 	}
 	return nil, fmt.Errorf("cannot repave by path %s: this version does not know it; upgrade the agent", p.decided.Path)

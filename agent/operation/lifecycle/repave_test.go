@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hybridagent/agent/operation/optest"
+	"hybridagent/nodeadm/change"
 	"hybridagent/nodeadm/nodeapi"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
@@ -113,14 +114,38 @@ func TestBrokenKubeletReturns(t *testing.T) {
 	}
 }
 
-// TestDefaultDeadlinesReturnInTime: the upgrade of a kubelet that cannot start, and
-// the wait for one that dies, leave room for a way back within 10 minutes.
+// TestDefaultDeadlinesReturnInTime: from where an upgrade or init begins to fail, a
+// node is Ready on the former version within 10 minutes, by the sum of all that may
+// be waited for: the tries of the change (4 min), the wait for Ready of a kubelet
+// that dies only then (4 min), and a way back on which nodeadm works (2 min). Where
+// the change itself fails, the whole short way back may hang to its end.
 func TestDefaultDeadlinesReturnInTime(t *testing.T) {
 	t.Parallel()
-	o := Options{}.withDefaults()
-	const back = 2 * time.Minute // nodeadm and the wait for Ready
-	if o.UpgradeDeadline+back > 10*time.Minute || o.ReadyDeadline+time.Minute+back > 10*time.Minute {
-		t.Errorf("upgrade %s, ready %s: with %s back that is over 10 minutes", o.UpgradeDeadline, o.ReadyDeadline, back)
+	const promised, back = 10 * time.Minute, 2 * time.Minute
+	for path, changes := range map[change.Path]string{change.Upgrade: "nodeadm-upgrade", change.Init: "nodeadm-init"} {
+		p := &job{Options: Options{}.withDefaults(), op: order(2, repaveKind, newer), spec: optest.NodeSpec()}
+		p.decided.Path, p.decided.Drain = path, true
+		steps, err := p.repaveSteps()
+		if err != nil {
+			t.Fatal(err)
+		}
+		longest := map[string]time.Duration{}
+		for _, step := range steps {
+			longest[step.Name] = time.Duration(max(step.Attempts, 1)) * step.Deadline
+			if step.Together > 0 {
+				longest[step.Name] = min(longest[step.Name], step.Together)
+			}
+		}
+		change, ready := longest[changes], longest["node-ready"]
+		if change == 0 || ready == 0 {
+			t.Fatalf("%s: no bound: %v", path, longest)
+		}
+		if sum := change + ready + back; sum > promised {
+			t.Errorf("%s: %s of tries + %s for Ready + %s back = %s", path, change, ready, back, sum)
+		}
+		if sum := max(change, ready) + p.shortWay(); sum > promised {
+			t.Errorf("%s: %s + %s of the short way back = %s", path, max(change, ready), p.shortWay(), sum)
+		}
 	}
 }
 
@@ -133,6 +158,16 @@ func TestWayBackIsTriedAgain(t *testing.T) {
 	wantState(t, h.provision(order(2, repaveKind, newer)), failed, "ecr:GetAuthorizationToken", "the node is what it was: Kubernetes 1.31.5")
 	h.wantNode("1.31.5", "")
 	h.wantCalls("config check", "upgrade 1.32.3 ", "upgrade 1.31.5 ", "install 1.31.5 ", "init ", "init ")
+}
+
+// TestHangingShortWayBack leaves time for the thorough one.
+func TestHangingShortWayBack(t *testing.T) {
+	t.Parallel()
+	h := newNode(t, "upgrade", "hangs")
+	h.options.UpgradeDeadline, h.options.RollbackDeadline = 2*time.Second, 10*time.Second
+	wantState(t, h.provision(order(2, repaveKind, newer)), failed, "the node is what it was: Kubernetes 1.31.5")
+	h.wantNode("1.31.5", "")
+	h.wantCalls("config check", "upgrade 1.32.3 ", "upgrade 1.32.3 ", "upgrade 1.31.5 ", "install 1.31.5 ", "init ")
 }
 
 // TestWayBackFails: where even the way back fails, the last message names one next

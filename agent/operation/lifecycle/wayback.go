@@ -34,7 +34,9 @@ func (p *job) wayBack(ctx context.Context, run engine.Run) error {
 		}
 	}
 	p.tell(run, "returning to Kubernetes %s, which was in force", p.former.KubernetesVersion)
-	err = p.bringBack(ctx, run, false)
+	brief, cancel := context.WithTimeout(ctx, p.shortWay())
+	err = p.bringBack(brief, run, false)
+	cancel()
 	if err != nil && ctx.Err() == nil {
 		p.tell(run, "the short way back failed: %v", err)
 		err = p.bringBack(ctx, run, true)

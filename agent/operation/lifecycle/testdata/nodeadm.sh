@@ -37,6 +37,8 @@ if [ "${FAKE_COMMAND:-}" = "$1" ]; then
 	cut-tracker) if once; then : > "$tracker"; kill -KILL $$; fi ;;
 	# New binaries under the old kubelet.
 	describe) echo "kubelet $2" > "$kubelet"; fatal "operation error EKS: DescribeCluster, api error AccessDeniedException: is not authorized to perform: eks:DescribeCluster" ;;
+	# New binaries, and from then on a nodeadm that waits without end.
+	hangs) if once; then echo "kubelet $2" > "$kubelet"; fatal "operation error EKS: DescribeCluster, connection refused"; fi; exec sleep 1000 ;;
 	expired) fatal "SSM activation expired. Please use a valid activation" ;;
 	invalid) fatal "invalid SSM activation. Please use a valid activation code, activation id and region" ;;
 	used) fatal "operation error SSM: RegisterManagedInstance, api error RegistrationLimitExceeded" ;;
