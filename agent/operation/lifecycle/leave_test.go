@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,19 +130,27 @@ func TestLeaveThatFailsIsSubmittedAgain(t *testing.T) {
 // TestLeaveKeepsTheOperatorsAWSFiles: nodeadm uninstall removes /root/.aws with
 // Systems Manager.
 func TestLeaveKeepsTheOperatorsAWSFiles(t *testing.T) {
-	t.Parallel()
-	h := newHost(t, "", "")
-	h.live()
-	op := optest.Operation(1)
-	withSSM(op.Node)
-	wantState(t, h.provision(op), succeeded)
-	h.put("root/.aws/config", "root/.aws/credentials")
-	wantState(t, h.provision(order(2, leaveKind, nil)), succeeded)
-	if got := string(read(t, filepath.Join(h.root, "root/.aws.before-leave/config"))); got != "x" {
-		t.Errorf("the copy holds %q", got)
-	}
-	if _, err := os.Stat(filepath.Join(h.root, "root/.aws.before-leave/credentials")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the agent's credentials were copied: %v", err)
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprintf("record lost: %v", lost), func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, "", "")
+			h.live()
+			op := optest.Operation(1)
+			withSSM(op.Node)
+			wantState(t, h.provision(op), succeeded)
+			h.put("root/.aws/config", "root/.aws/credentials")
+			if lost {
+				remove(t, filepath.Join(h.options.Dir, "applied"))
+				remove(t, filepath.Join(h.options.Dir, "applied.copy"))
+			}
+			wantState(t, h.provision(order(2, leaveKind, nil)), succeeded)
+			if got := string(read(t, filepath.Join(h.root, "root/.aws.before-leave/config"))); got != "x" {
+				t.Errorf("the copy holds %q", got)
+			}
+			if _, err := os.Stat(filepath.Join(h.root, "root/.aws.before-leave/credentials")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the agent's credentials were copied: %v", err)
+			}
+		})
 	}
 }
 
