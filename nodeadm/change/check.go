@@ -57,7 +57,7 @@ func checkAPI(choice Choice, applied Applied, wanted Wanted, facts Facts, target
 		return refuse(APIUnknown, "cannot provision: pods of a former node lie on this host, and they cannot be moved away because the Kubernetes API did not answer; check the route to the VPC and the API endpoint ('hybridctl check'), or have the host leave (hybrid-agent operation leave --force)")
 	}
 	if !wanted.Force {
-		return refuse(APIUnknown, "cannot begin: the Kubernetes API did not answer, and nodeadm needs it for the path %s; check the route to the VPC and the API endpoint ('hybridctl check'), or force it",
+		return refuse(APIUnknown, "cannot begin: the Kubernetes API did not answer, and nodeadm needs it for the path %s; check the route to the VPC and the API endpoint ('hybridctl check'), or force it (--force): no pod is moved away then and nodeadm's own checks are left out, but the version stays, and the API must answer in the end for the node to be seen Ready, or what was in force is brought back",
 			choice.Path)
 	}
 	before, ok := parseVersion(applied.KubernetesVersion)
@@ -102,7 +102,7 @@ func leave(applied Applied, wanted Wanted, facts Facts) (Choice, error) {
 		return Choice{Path: None, Reasons: []string{"this host is no node, and nothing of nodeadm's is on it"}}, nil
 	}
 	if facts.APIVersion == "" && host.Kubeconfig && !wanted.Force {
-		return Choice{}, refuse(APIUnknown, "cannot leave: the Kubernetes API did not answer, so the node's pods cannot be moved away; check the route to the VPC and the API endpoint ('hybridctl check'), or force it")
+		return Choice{}, refuse(APIUnknown, "cannot leave: the Kubernetes API did not answer, so the node's pods cannot be moved away; check the route to the VPC and the API endpoint ('hybridctl check'), or force it (--force): the pods are ended on this host then instead of moved away, and the Node object stays until it is deleted (kubectl delete node)")
 	}
 	choice := Choice{Path: Uninstall, Reasons: []string{"the host leaves its cluster"}, Drain: canDrain(facts), StopKubelet: mustStopKubelet(facts)}
 	if wanted.NoCordon {

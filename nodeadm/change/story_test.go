@@ -191,7 +191,7 @@ func TestStories(t *testing.T) {
 		{"newer than the API", "refused skew", []string{"version=1.32.0"}, []string{"must not be newer", "upgrade the EKS cluster first", "at most 1.31"}},
 		{"another major", "refused skew", []string{"version=2.31.0"}, []string{"must not be newer"}},
 		{"API version unreadable", "refused skew", []string{"version=1.31.5", "api=future"}, []string{`"future"`}},
-		{"API silent", "refused api", []string{"version=1.31.5", "api="}, []string{"did not answer", "force it"}},
+		{"API silent", "refused api", []string{"version=1.31.5", "api="}, []string{"did not answer", "force it", "no pod is moved away", "must answer in the end"}},
 		{"API silent, forced, another minor", "refused skew", []string{"version=1.31.5", "api=", "force"}, []string{"skew cannot be checked"}},
 		{"API silent, forced, another patch", "upgrade", []string{"version=1.30.9", "api=", "force"}, nil},
 		{"configuration, API silent", "refused api", []string{`kubelet={"maxPods":77}`, "api="}, []string{"path init"}},

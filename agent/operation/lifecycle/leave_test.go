@@ -73,7 +73,7 @@ func TestLeaveWithoutTheAPI(t *testing.T) {
 	t.Parallel()
 	h := newNode(t, "", "")
 	h.kube.set("down", "")
-	wantState(t, h.provision(order(2, leaveKind, nil)), failed, "the Kubernetes API did not answer", "force it")
+	wantState(t, h.provision(order(2, leaveKind, nil)), failed, "the Kubernetes API did not answer", "force it", "ended on this host", "the Node object stays")
 	h.wantCalls()
 	forced := order(3, leaveKind, nil)
 	forced.Force = true

@@ -32,6 +32,9 @@ func (p *job) sayWhy(_ context.Context, run engine.Run) error {
 // host, then in the cluster.
 func (p *job) preflightNode(ctx context.Context, run engine.Run) error {
 	p.tell(run, "path %s: %s", p.decided.Path, strings.Join(p.decided.Reasons, "; "))
+	if p.decided.NoAPI && p.op.GetForce() {
+		p.tell(run, "forced without the Kubernetes API: no pod is moved away and nodeadm's own checks are left out; the API must answer by the end for the node to be seen Ready, or what was in force is brought back")
+	}
 	checks := []func() error{p.checkNodeadm, p.checkSpec, p.checkRemoteNodeCIDRs, p.checkActivation, p.checkCredentials, p.checkAddress, p.checkDisk}
 	if err := p.lookFor(ctx, run, checks); err != nil {
 		return err

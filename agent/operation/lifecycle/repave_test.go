@@ -233,6 +233,22 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestForcedWithoutTheAPI says what it does without and what it cannot do without.
+func TestForcedWithoutTheAPI(t *testing.T) {
+	t.Parallel()
+	h := newNode(t, "", "")
+	var said []string
+	h.options.Line = func(_, text string) { said = append(said, text) }
+	h.options.ReadyDeadline, h.options.RollbackDeadline = time.Second, time.Second
+	h.kube.set("down", "")
+	op := order(2, reconfigureKind, maxPods)
+	op.Force = true
+	wantState(t, h.provision(op), failed, "did not become Ready", "connection refused", "next action: see to it that the host reaches the Kubernetes API")
+	if all := strings.Join(said, "\n"); !strings.Contains(all, "forced without the Kubernetes API: no pod is moved away") {
+		t.Errorf("said %q", all)
+	}
+}
+
 // TestContainerdDropInGoes: nodeadm leaves the file of a configuration that the
 // NodeConfig no longer names, and containerd goes on reading it.
 func TestContainerdDropInGoes(t *testing.T) {
