@@ -96,7 +96,7 @@ func TestDefaultDeadline(t *testing.T) {
 	for kind, want := range map[agentv1.OperationKind]time.Duration{
 		agentv1.OperationKind_OPERATION_KIND_PROVISION:   15 * time.Minute,
 		agentv1.OperationKind_OPERATION_KIND_RECONFIGURE: 15 * time.Minute,
-		agentv1.OperationKind_OPERATION_KIND_LEAVE:       15 * time.Minute,
+		agentv1.OperationKind_OPERATION_KIND_LEAVE:       time.Hour,
 		agentv1.OperationKind_OPERATION_KIND_REPAVE:      time.Hour,
 	} {
 		synctest.Test(t, func(t *testing.T) {
