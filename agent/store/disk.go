@@ -103,9 +103,10 @@ func (d Disk) SyncDir(dir string) error {
 }
 
 // Append adds to a file that exists, durably; its size is metadata that fsync
-// covers, so the directory needs no sync. When the disk is full, what was written
-// of the content is taken back: what stands behind a torn piece might never be
-// read.
+// covers, so the directory needs no sync. When the write or its fsync fails, what
+// was written of the content is taken back: what stands behind a torn piece might
+// never be read, and whoever was told of the error must not meet the content later.
+// Where that fails too, the error is an *UncertainError.
 func (d Disk) Append(path string, content []byte) error {
 	file, err := d.system().Open(path)
 	if err != nil {
@@ -116,11 +117,41 @@ func (d Disk) Append(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := file.Write(content); err != nil {
-		return errors.Join(err, file.Truncate(size))
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
 	}
-	return file.Sync()
+	if err == nil {
+		return nil
+	}
+	back := file.Truncate(size)
+	if back == nil {
+		back = file.Sync()
+	}
+	if back != nil {
+		return &UncertainError{Path: path, Size: size, Err: errors.Join(err, back)}
+	}
+	return err
 }
+
+// UncertainError says that what was to be added to a file may be there all the
+// same. Nothing may be added behind it before the file was truncated to Size.
+type UncertainError struct {
+	// Path is the file's.
+	Path string
+	// Size is its length in bytes without what was to be added.
+	Size int64
+	// Err is why it was not added, and why it was not taken back.
+	Err error
+}
+
+// Error says both.
+func (u *UncertainError) Error() string {
+	return fmt.Sprintf("cannot take back what was written of %s: %v", u.Path, u.Err)
+}
+
+// Unwrap returns both.
+func (u *UncertainError) Unwrap() error { return u.Err }
 
 // Truncate drops the end of a file, durably.
 func (d Disk) Truncate(path string, size int64) error {

@@ -72,6 +72,64 @@ func TestWriteThatFails(t *testing.T) {
 	}
 }
 
+// failingSync is an FS on which fsync fails, and truncate as well where it is told.
+type failingSync struct {
+	OS
+	truncate error
+	syncs    *int
+}
+
+func (f failingSync) Open(path string) (File, error) {
+	file, err := f.OS.Open(path)
+	return unsyncedFile{file, f}, err
+}
+
+type unsyncedFile struct {
+	File
+	fs failingSync
+}
+
+var errIO = errors.New("input/output error")
+
+// Sync fails the first time only.
+func (f unsyncedFile) Sync() error {
+	*f.fs.syncs++
+	if *f.fs.syncs == 1 {
+		return errIO
+	}
+	return f.File.Sync()
+}
+
+func (f unsyncedFile) Truncate(size int64) error {
+	if f.fs.truncate != nil {
+		return f.fs.truncate
+	}
+	return f.File.Truncate(size)
+}
+
+// TestAppendThatIsNotSynced: what was answered with an error is not there
+// afterwards, or the error says that it may be.
+func TestAppendThatIsNotSynced(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "state")
+	if err := WriteRaw(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var uncertain *UncertainError
+	syncs := 0
+	if err := On(failingSync{syncs: &syncs}).Append(path, []byte("abort")); !errors.Is(err, errIO) || errors.As(err, &uncertain) || syncs != 2 {
+		t.Errorf("append: %v after %d syncs", err, syncs)
+	}
+	if content, err := os.ReadFile(path); err != nil || string(content) != "old" {
+		t.Errorf("an append that was answered with an error left %q, %v", content, err)
+	}
+	syncs = 0
+	err := On(failingSync{syncs: &syncs, truncate: errIO}).Append(path, []byte("abort"))
+	if !errors.Is(err, errIO) || !errors.As(err, &uncertain) || uncertain.Size != 3 || uncertain.Path != path {
+		t.Errorf("append that cannot be taken back: %v", err)
+	}
+}
+
 // TestModeIsExact whatever the umask.
 func TestModeIsExact(t *testing.T) {
 	t.Parallel()

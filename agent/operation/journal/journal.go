@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+
+	"hybridagent/agent/store"
 )
 
 // Journal is the journal of one operation. Its methods may be called at once.
@@ -17,6 +19,8 @@ type Journal struct {
 
 	mutex   sync.Mutex
 	records []Record
+	// torn is set while the file may hold a record that was answered with an error.
+	torn *store.UncertainError
 }
 
 // place is the operation's in the plane's order.
@@ -79,10 +83,27 @@ func (j *Journal) appendIf(allowed func([]Record) error, record Record) error {
 	if err != nil {
 		return err
 	}
+	if err := j.mend(); err != nil {
+		return err
+	}
 	if err := j.store.disk.Append(j.store.path(j.id, journalSuffix), line); err != nil {
+		_ = errors.As(err, &j.torn)
 		return fmt.Errorf("cannot journal %s %s of operation %s: %w", record.Kind, record.Step, j.id, err)
 	}
 	j.records = append(j.records, record)
+	return nil
+}
+
+// mend takes a record off the file that could not be taken back when it failed:
+// what comes behind it would have it count after a restart.
+func (j *Journal) mend() error {
+	if j.torn == nil {
+		return nil
+	}
+	if err := j.store.disk.Truncate(j.torn.Path, j.torn.Size); err != nil {
+		return fmt.Errorf("cannot journal operation %s: a record that failed before is still in the file: %w; look at the disk (dmesg)", j.id, err)
+	}
+	j.torn = nil
 	return nil
 }
 
