@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // MountPoints lists the paths on which something is mounted (proc(5), mountinfo),
@@ -125,6 +127,11 @@ func (r *remover) entry(dir *os.Root, entry fs.DirEntry, path string) (bool, err
 		if err != nil {
 			return false, err
 		}
+		if same, err := sameMount(dir, sub); err != nil || !same {
+			// Mounted since mountinfo was read.
+			r.left = append(r.left, path)
+			return false, errors.Join(err, sub.Close())
+		}
 		empty, err := r.below(sub, path)
 		if err := errors.Join(err, sub.Close()); err != nil || !empty {
 			return false, err
@@ -140,4 +147,32 @@ func (r *remover) entry(dir *os.Root, entry fs.DirEntry, path string) (bool, err
 		return false, nil
 	}
 	return false, err
+}
+
+// sameMount says whether two open folders are of the same mount. The numbers of
+// devices would not tell a bind mount (statx(2), STATX_MNT_ID, Linux 5.8).
+func sameMount(one, other *os.Root) (bool, error) {
+	first, err := mountOf(one)
+	if err != nil {
+		return false, err
+	}
+	second, err := mountOf(other)
+	return first == second, err
+}
+
+// mountOf is the ID of the mount that an open folder is of.
+func mountOf(dir *os.Root) (uint64, error) {
+	handle, err := dir.Open(".")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = handle.Close() }()
+	var stat unix.Statx_t
+	if err := unix.Statx(int(handle.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &stat); err != nil {
+		return 0, fmt.Errorf("cannot tell which mount %s is of: %w", dir.Name(), err)
+	}
+	if stat.Mask&unix.STATX_MNT_ID == 0 {
+		return 0, fmt.Errorf("cannot tell which mount %s is of: the kernel does not say (Linux 5.8 does)", dir.Name())
+	}
+	return stat.Mnt_id, nil
 }

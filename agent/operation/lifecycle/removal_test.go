@@ -34,7 +34,13 @@ func removeInNamespace(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{tree, filepath.Join(dir, "whole"), filepath.Join(dir, "link"), filepath.Join(dir, "nothing"), filepath.Join(dir, "no/where")} {
+	// Mounted after mountinfo was read; the last is the tree itself.
+	for _, late := range []string{filepath.Join(tree, "pods/c/late"), filepath.Join(dir, "later")} {
+		if err := unix.Mount(data, late, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("cannot mount on %s: %w", late, err)
+		}
+	}
+	for _, path := range []string{tree, filepath.Join(dir, "later"), filepath.Join(dir, "whole"), filepath.Join(dir, "link"), filepath.Join(dir, "nothing"), filepath.Join(dir, "no/where")} {
 		left, err := removeTree(path, mounts)
 		if err != nil {
 			return err
@@ -48,11 +54,12 @@ func removeInNamespace(dir string) error {
 
 // TestRemovalLeavesMountedData: a PersistentVolume and a bind-mounted file below
 // /var/lib/kubelet/pods, and a folder that is itself a bind mount, stay with what is
-// in them; symbolic links are removed and not followed.
+// in them, also where they were mounted after the mounts were listed; symbolic links
+// are removed and not followed.
 func TestRemovalLeavesMountedData(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, path := range []string{"data/file", "tree/pods/a/volumes/pv with a space/hidden", "tree/pods/b/bound", "tree/pki/cert", "tree/config", "elsewhere/precious", "whole/hidden"} {
+	for _, path := range []string{"data/file", "tree/pods/a/volumes/pv with a space/hidden", "tree/pods/b/bound", "tree/pods/c/late/hidden", "later/hidden", "tree/pki/cert", "tree/config", "elsewhere/precious", "whole/hidden"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +77,7 @@ func TestRemovalLeavesMountedData(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	want := []string{filepath.Join(dir, "tree/pods/a/volumes/pv with a space"), filepath.Join(dir, "tree/pods/b/bound"), filepath.Join(dir, "whole")}
+	want := []string{filepath.Join(dir, "later"), filepath.Join(dir, "tree/pods/a/volumes/pv with a space"), filepath.Join(dir, "tree/pods/b/bound"), filepath.Join(dir, "tree/pods/c/late"), filepath.Join(dir, "whole")}
 	got := strings.Split(strings.TrimSpace(string(out)), "\n")
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
@@ -78,6 +85,7 @@ func TestRemovalLeavesMountedData(t *testing.T) {
 	}
 	for path, there := range map[string]bool{
 		"data/file": true, "elsewhere/precious": true, "tree/pods/a/volumes/pv with a space/hidden": true, "whole/hidden": true,
+		"later/hidden": true, "tree/pods/c/late/hidden": true,
 		"tree/pki": false, "tree/config": false, "tree/link": false, "link": false,
 	} {
 		if _, err := os.Lstat(filepath.Join(dir, path)); errors.Is(err, os.ErrNotExist) == there {
