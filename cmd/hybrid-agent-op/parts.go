@@ -113,6 +113,8 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 		// The door opens all the same: what can be read stays readable, and
 		// submissions are refused with this reason.
 		p.log.Error("cannot resume operations", zap.Error(err))
+	} else if !p.engine.Busy() {
+		p.removeLeftConfig(cfg.Paths.OpState)
 	}
 	p.door = door.New(p.log.Named("door"), door.Options{
 		Trust:                  operation.Trust{Pins: []operation.Pin{cfg.Plane.PinSum()}, HostID: hostID},
@@ -133,6 +135,13 @@ func (p *parts) wire(ctx context.Context, cfg config.Config, f serveFlags, user 
 	})
 	p.listener, p.activated, err = listen(ctx, cfg.Paths.OpSocket, user, passed)
 	return err
+}
+
+// removeLeftConfig removes a NodeConfig that no operation is going to remove.
+func (p *parts) removeLeftConfig(dir string) {
+	if err := lifecycle.RemoveLeftConfig(dir); err != nil {
+		p.log.Warn("a NodeConfig that an operation has left may hold a secret; remove it by hand", zap.Error(err))
+	}
 }
 
 // planner hands operations to package lifecycle, which fails kinds that it does not

@@ -154,6 +154,25 @@ func TestServeProvisions(t *testing.T) {
 	}
 }
 
+// TestLeftConfigIsRemoved: a power cut may bring back the NodeConfig, which may hold
+// a secret, after the operation that removed it has ended.
+func TestLeftConfigIsRemoved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	path := filepath.Join(s.dir, "state", "nodeconfig.yaml")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, []byte("activationCode: secret"), 0o600)
+	s.start()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the NodeConfig: %v", err)
+	}
+	if err := s.stop(); err != nil {
+		t.Errorf("serve = %v", err)
+	}
+}
+
 func (s *site) showJSON() {
 	s.t.Helper()
 	var out strings.Builder

@@ -182,7 +182,10 @@ func (p *job) wanted() change.Wanted {
 
 // configPath is where the NodeConfig lies while the operation runs; it may hold
 // the SSM activation code.
-func (p *job) configPath() string { return filepath.Join(p.Dir, "nodeconfig.yaml") }
+func (p *job) configPath() string { return configPath(p.Dir) }
+
+// configPath is where the NodeConfig lies while an operation needs it.
+func configPath(dir string) string { return filepath.Join(dir, "nodeconfig.yaml") }
 
 // kubeconfig is kubelet's own.
 func (p *job) kubeconfig() string { return filepath.Join(p.Root, nodeadm.KubeconfigPath) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/engine"
@@ -75,8 +76,9 @@ func (p *job) nodeadmSum(ctx context.Context) (string, error) {
 	return sum, err
 }
 
-// removeAll removes files of root's state that may be there or not; one that cannot
-// be removed keeps no other.
+// removeAll removes files of root's state that may be there or not, durably: what
+// is journalled next must not find them again after a power cut. All of them are of
+// one folder; one that cannot be removed keeps no other.
 func removeAll(paths ...string) error {
 	var failed []error
 	for _, path := range paths {
@@ -84,7 +86,8 @@ func removeAll(paths ...string) error {
 			failed = append(failed, fmt.Errorf("cannot remove %s: %w", path, err))
 		}
 	}
-	return errors.Join(failed...)
+	// Also where there was nothing: a process that died may have removed it.
+	return errors.Join(append(failed, store.SyncDir(filepath.Dir(paths[0])))...)
 }
 
 // copyFile copies one file for root's eyes.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -129,7 +128,14 @@ func (p *job) renderFor(spec *agentv1.NodeSpec, nodeIP string) error {
 }
 
 func (p *job) removeConfig(context.Context, engine.Run) error {
-	if err := os.Remove(p.configPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return RemoveLeftConfig(p.Dir)
+}
+
+// RemoveLeftConfig removes the NodeConfig, which may hold a secret, durably. At the
+// start it is for when no operation is pending: then a power cut has brought back
+// what was removed.
+func RemoveLeftConfig(dir string) error {
+	if err := removeAll(configPath(dir)); err != nil {
 		return fmt.Errorf("cannot remove the NodeConfig: %w", err)
 	}
 	return nil
