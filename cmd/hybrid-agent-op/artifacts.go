@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"hybridagent/agent/config"
@@ -23,8 +24,12 @@ func newArtifacts(cfg config.Config) artifacts {
 }
 
 // Open serves what was staged on the loopback; where nothing was, nodeadm goes by
-// its own manifest.
+// its own manifest, and Unstaged says why.
 func (a artifacts) Open(ctx context.Context, spec *agentv1.NodeSpec) (lifecycle.Served, error) {
 	manifest, program, stop, err := a.Shelf.Open(ctx, spec)
+	if errors.Is(err, artifact.ErrNotStaged) {
+		program, failed := a.Program(ctx, spec)
+		return lifecycle.Served{Manifest: a.Options.Manifest, Nodeadm: program, Stop: func() {}, Unstaged: err}, failed
+	}
 	return lifecycle.Served{Manifest: manifest, Nodeadm: program, Stop: stop}, err
 }

@@ -30,10 +30,10 @@ func Estimate(ctx context.Context, opt Options) (bytes uint64, unknown bool, err
 	if err != nil {
 		return 0, false, err
 	}
-	dir := opt.versionDir(opt.Spec.GetKubernetesVersion())
+	dir := opt.folder()
 	for _, one := range picked.entries() {
 		path := filepath.Join(dir, one.file())
-		here, err := sizeOf(path)
+		here, err := opt.sizeHere(one.file())
 		if err != nil {
 			return 0, false, err
 		}
@@ -48,6 +48,17 @@ func Estimate(ctx context.Context, opt Options) (bytes uint64, unknown bool, err
 		}
 	}
 	return bytes, unknown, nil
+}
+
+// sizeHere is the size of an artifact that is here already, in the folder of the
+// node part or beside it; 0 where there is none.
+func (o Options) sizeHere(file string) (uint64, error) {
+	for _, dir := range append([]string{o.folder()}, o.besides()...) {
+		if n, err := sizeOf(filepath.Join(dir, file)); err != nil || n > 0 {
+			return n, err
+		}
+	}
+	return 0, nil
 }
 
 // elsewhere reports whether nodeadm itself fetches what is in no manifest.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,6 +91,9 @@ func (o Options) withDefaults() (Options, error) {
 	if nodeadm.Provider(o.Spec) == "" {
 		return o, refuse("cannot stage artifacts: no access management is set; set accessManagement in the HybridCluster")
 	}
+	if !regionForm.MatchString(o.Spec.GetRegion()) {
+		return o, refuse("cannot stage artifacts for Region %q: not of the form us-west-2; correct the Region in the HybridCluster", o.Spec.GetRegion())
+	}
 	if source := o.Spec.GetNodeadm(); source != nil {
 		if err := nodeadm.CheckSource(source); err != nil {
 			return o, err
@@ -148,8 +152,21 @@ func (o Options) client() *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// versionDir is the folder of one version.
-func (o Options) versionDir(version string) string { return filepath.Join(o.Dir, version) }
+// folder is that of the node part's version, Region and credential provider: what
+// is staged for a way back must not be touched by what is staged for the way there.
+func (o Options) folder() string {
+	return filepath.Join(o.Dir, o.Spec.GetKubernetesVersion()+folderMark+o.Spec.GetRegion()+folderMark+nodeadm.Provider(o.Spec))
+}
+
+// besides are the folders of the same version that are of another Region or
+// provider: most files are the same.
+func (o Options) besides() []string {
+	all, err := filepath.Glob(filepath.Join(o.Dir, o.Spec.GetKubernetesVersion()+folderMark+"*"))
+	if err != nil {
+		return nil // never: the pattern is well formed
+	}
+	return slices.DeleteFunc(all, func(one string) bool { return one == o.folder() })
+}
 
 // freeBytes asks the file system.
 func freeBytes(dir string) (uint64, error) {

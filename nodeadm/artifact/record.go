@@ -23,8 +23,14 @@ const recordSchema = 1
 // and architecture, or damaged.
 var ErrNotStaged = errors.New("the artifacts are not staged")
 
-// versionForm is the name of a version's folder.
-var versionForm = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$`)
+// folderMark parts version, Region and provider in the name of a folder.
+const folderMark = "_"
+
+// versionForm and regionForm are of what a folder's name is made.
+var (
+	versionForm = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$`)
+	regionForm  = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+)
 
 // record is what staged.json holds.
 type record struct {
@@ -65,7 +71,7 @@ func Open(opt Options) (Staged, error) {
 	if err != nil {
 		return Staged{}, err
 	}
-	folder := opt.versionDir(opt.Spec.GetKubernetesVersion())
+	folder := opt.folder()
 	content, err := os.ReadFile(filepath.Join(folder, recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return Staged{}, fmt.Errorf("cannot use Kubernetes %s: %w", opt.Spec.GetKubernetesVersion(), ErrNotStaged)

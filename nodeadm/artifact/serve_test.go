@@ -218,7 +218,7 @@ func TestEstimate(t *testing.T) {
 	if _, err := os.Stat(opt.Dir); err == nil {
 		t.Error("Estimate wrote something")
 	}
-	dir := filepath.Join(opt.Dir, "1.31.5")
+	dir := filepath.Join(opt.Dir, "1.31.5_us-west-2_iam-ra")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -43,22 +42,25 @@ func (s Shelf) Stage(ctx context.Context, spec *agentv1.NodeSpec, keep []*agentv
 }
 
 // Open verifies the node part's nodeadm and serves what is staged for it until
-// stop is called. Where nothing is, manifest is the host's own, and nodeadm fetches
-// by itself.
+// stop is called. ErrNotStaged where that is not all there; nodeadm could then
+// fetch by itself, with the host's own manifest and what Program says.
 func (s Shelf) Open(ctx context.Context, spec *agentv1.NodeSpec) (manifest, nodeadm string, stop func(), err error) {
 	opt := s.of(spec)
 	if nodeadm, err = Nodeadm(ctx, opt, s.Own); err != nil {
 		return "", "", nil, err
 	}
 	staged, err := Open(opt)
-	if errors.Is(err, ErrNotStaged) {
-		return s.Options.Manifest, nodeadm, func() {}, nil
-	}
 	if err != nil {
 		return "", "", nil, err
 	}
 	manifest, stop, err = Serve(staged)
 	return manifest, nodeadm, stop, err
+}
+
+// Program verifies the node part's nodeadm, which it fetches where it is missing,
+// and returns its path.
+func (s Shelf) Program(ctx context.Context, spec *agentv1.NodeSpec) (string, error) {
+	return Nodeadm(ctx, s.of(spec), s.Own)
 }
 
 // Forget removes all that is staged.

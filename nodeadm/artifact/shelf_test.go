@@ -22,11 +22,12 @@ func TestShelf(t *testing.T) {
 	opt.Spec = nil
 	shelf := artifact.Shelf{Options: opt, Own: "/usr/local/bin/nodeadm"}
 
-	manifest, program, stop, err := shelf.Open(t.Context(), former)
-	if err != nil || manifest != opt.Manifest || program != shelf.Own {
-		t.Fatalf("nothing staged: %q, %q, %v", manifest, program, err)
+	if _, _, _, err := shelf.Open(t.Context(), former); !errors.Is(err, artifact.ErrNotStaged) {
+		t.Fatalf("nothing staged: %v", err)
 	}
-	stop()
+	if program, err := shelf.Program(t.Context(), former); err != nil || program != shelf.Own {
+		t.Fatalf("nothing staged: %q, %v", program, err)
+	}
 	var said []string
 	for _, spec := range []*agentv1.NodeSpec{former, wanted} {
 		if err := shelf.Stage(t.Context(), spec, []*agentv1.NodeSpec{former, wanted}, func(text string) { said = append(said, text) }); err != nil {
@@ -57,7 +58,7 @@ func TestShelf(t *testing.T) {
 	if err := shelf.Stage(t.Context(), wanted, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(opt.Dir, "1.30.4")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(opt.Dir, "1.30.4_us-west-2_iam-ra")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the former version: %v", err)
 	}
 	if err := shelf.Forget(); err != nil {
@@ -65,5 +66,31 @@ func TestShelf(t *testing.T) {
 	}
 	if _, err := os.Stat(opt.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder: %v", err)
+	}
+}
+
+// TestShelfHoldsBothProviders: a change of the credential provider keeps the
+// version, and both ways stay open whatever is staged last; the files that both
+// take are fetched once.
+func TestShelfHoldsBothProviders(t *testing.T) {
+	t.Parallel()
+	s := newSource(t)
+	opt := options(t, s)
+	wanted, former := anywhere("1.31.5"), ssm("1.31.5")
+	opt.Spec = nil
+	shelf := artifact.Shelf{Options: opt, Own: "/usr/local/bin/nodeadm"}
+	both := []*agentv1.NodeSpec{wanted, former}
+	for _, spec := range []*agentv1.NodeSpec{wanted, former, wanted} {
+		if err := shelf.Stage(t.Context(), spec, both, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	for _, spec := range both {
+		_, _, stop, err := shelf.Open(t.Context(), spec)
+		if err != nil {
+			t.Fatalf("Open(%s) = %v", spec.GetKubernetesVersion(), err)
+		}
+		stop()
 	}
 }

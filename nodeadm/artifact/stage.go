@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"hybridagent/nodeadm"
@@ -49,7 +50,7 @@ func Stage(ctx context.Context, opt Options) (Staged, error) {
 	if err != nil {
 		return Staged{}, err
 	}
-	dir := opt.versionDir(opt.Spec.GetKubernetesVersion())
+	dir := opt.folder()
 	for _, one := range []string{opt.Dir, dir} {
 		if err := makeDir(one); err != nil {
 			return Staged{}, err
@@ -163,6 +164,15 @@ func (o Options) look(ctx context.Context, client *http.Client, dir string, one 
 	it := item{entry: one, sum: sum}
 	path := filepath.Join(dir, one.file())
 	got, err := sumOf(path)
+	if err != nil || got != sum {
+		borrowed, failed := o.borrow(path, sum)
+		if failed != nil {
+			return item{}, failed
+		}
+		if borrowed {
+			got, err = sum, nil
+		}
+	}
 	switch {
 	case err == nil && got == sum:
 		it.whole = true
@@ -181,6 +191,25 @@ func (o Options) look(ctx context.Context, client *http.Client, dir string, one 
 	}
 	it.size = headSize(ctx, client, one.URI, o.Stall)
 	return it, nil
+}
+
+// borrow gives an artifact that lies in another folder of the version a second name,
+// in place of a damaged one. Files are replaced whole and never written to again.
+func (o Options) borrow(path, sum string) (bool, error) {
+	for _, dir := range o.besides() {
+		from := filepath.Join(dir, filepath.Base(path))
+		if got, err := sumOf(from); err != nil || got != sum {
+			continue
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, fmt.Errorf("cannot remove the damaged %s: %w", path, err)
+		}
+		if err := os.Link(from, path); err != nil {
+			return false, fmt.Errorf("cannot stage %s: %w", path, err)
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
 // headSize asks for a file's size; 0: the server does not tell.
@@ -232,7 +261,8 @@ func (o Options) prune() error {
 	}
 	keep := append([]string{o.Spec.GetKubernetesVersion()}, o.Keep...)
 	for _, one := range entries {
-		if !versionForm.MatchString(one.Name()) || slices.Contains(keep, one.Name()) {
+		version, _, _ := strings.Cut(one.Name(), folderMark)
+		if !versionForm.MatchString(version) || slices.Contains(keep, version) {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(o.Dir, one.Name())); err != nil {

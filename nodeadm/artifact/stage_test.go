@@ -131,7 +131,7 @@ func TestStageFailures(t *testing.T) {
 			if c.name == "no disk" {
 				// So large that 40 MB are not enough, by what the server says.
 				s.fault("/1.31.5/kubelet", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "296000000") })
-				c.fragments = []string{"needs 313 MB on " + filepath.Join(opt.Dir, "1.31.5"), "40 MB are free"}
+				c.fragments = []string{"needs 313 MB on " + filepath.Join(opt.Dir, "1.31.5_us-west-2_iam-ra"), "40 MB are free"}
 			}
 			_, err := artifact.Stage(t.Context(), opt)
 			wantFailure(t, err, c.permanent, c.fragments...)
@@ -219,7 +219,7 @@ func TestPartOfNoUse(t *testing.T) {
 				s := newSource(t)
 				opt := options(t, s)
 				content := s.content("/1.31.5/kubelet")
-				dir := filepath.Join(opt.Dir, "1.31.5")
+				dir := filepath.Join(opt.Dir, "1.31.5_us-west-2_iam-ra")
 				if err := os.MkdirAll(dir, 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -280,7 +280,7 @@ func TestKeep(t *testing.T) {
 	opt := options(t, s)
 	opt.Spec = anywhere("1.30.4")
 	mustStage(t, opt)
-	for _, name := range []string{"1.29.1", "nodeadm", "notes"} {
+	for _, name := range []string{"1.29.1", "1.29.1_us-west-2_ssm", "nodeadm", "notes"} {
 		if err := os.MkdirAll(filepath.Join(opt.Dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -288,7 +288,7 @@ func TestKeep(t *testing.T) {
 	back := opt
 	opt.Spec, opt.Keep = anywhere("1.31.5"), []string{"1.30.4"}
 	mustStage(t, opt)
-	for name, want := range map[string]bool{"1.30.4": true, "1.31.5": true, "1.29.1": false, "nodeadm": true, "notes": true} {
+	for name, want := range map[string]bool{"1.30.4_us-west-2_iam-ra": true, "1.31.5_us-west-2_iam-ra": true, "1.29.1": false, "1.29.1_us-west-2_ssm": false, "nodeadm": true, "notes": true} {
 		if _, err := os.Stat(filepath.Join(opt.Dir, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}

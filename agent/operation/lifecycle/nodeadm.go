@@ -43,6 +43,9 @@ func (p *job) nodeadm(ctx context.Context, run engine.Run, call invocation) erro
 		return err
 	}
 	defer served.Stop()
+	if err := p.servedEnough(run, call, served); err != nil {
+		return err
+	}
 	args, err := call.args(served.Manifest)
 	if err != nil {
 		return &engine.Permanent{Err: err}
@@ -94,6 +97,20 @@ func (p *job) serve(ctx context.Context, spec *agentv1.NodeSpec) (Served, error)
 		return Served{Manifest: p.Manifest, Nodeadm: p.NodeadmPath, Stop: func() {}}, nil
 	}
 	return p.Artifacts.Open(ctx, spec)
+}
+
+// servedEnough refuses to install or upgrade with what was not staged although the
+// operation staged it: nodeadm would go to the network, which may be gone by now, and
+// there is a way back that needs none. On that way anything is better than nothing.
+func (p *job) servedEnough(run engine.Run, call invocation, served Served) error {
+	if served.Unstaged == nil || call.command != nodeadm.Install && call.command != nodeadm.Upgrade {
+		return nil
+	}
+	if call.spec == p.spec && len(p.staged()) > 0 {
+		return &engine.Permanent{Err: fmt.Errorf("cannot %s: what was fetched for it is there no more: %w; %s again", p.verb(), served.Unstaged, p.verb())}
+	}
+	p.tell(run, "nodeadm fetches by itself: %v", served.Unstaged)
+	return nil
 }
 
 func (p *job) judge(command nodeadm.Command, exit nodeadm.Exit, before nodeadm.Evidence) error {

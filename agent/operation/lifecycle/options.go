@@ -134,8 +134,8 @@ type Artifacts interface {
 	// node part take. What is there already is not fetched again; what was staged for
 	// others than keep is removed.
 	Stage(ctx context.Context, spec *agentv1.NodeSpec, keep []*agentv1.NodeSpec, say func(string)) error
-	// Open serves what was staged until Served.Stop is called; where nothing was, it
-	// is what nodeadm uses by itself.
+	// Open serves what was staged until Served.Stop is called; where not all of it is
+	// there, it is what nodeadm uses by itself, with Served.Unstaged.
 	Open(ctx context.Context, spec *agentv1.NodeSpec) (Served, error)
 	// Forget removes all that was staged.
 	Forget() error
@@ -149,6 +149,8 @@ type Served struct {
 	Nodeadm string
 	// Stop ends the serving; never nil.
 	Stop func()
+	// Unstaged says why nodeadm must fetch by itself; nil: it is served.
+	Unstaged error
 }
 
 // Units sees and stops systemd's units.

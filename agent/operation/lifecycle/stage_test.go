@@ -19,6 +19,8 @@ type shelf struct {
 	h     *host
 	fail  map[string]error
 	calls []string
+	// lost is what is not there any more when it is opened, by version.
+	lost map[string]error
 }
 
 func (s *shelf) Estimate(_ context.Context, spec *agentv1.NodeSpec) (uint64, bool, error) {
@@ -36,7 +38,7 @@ func (s *shelf) Stage(_ context.Context, spec *agentv1.NodeSpec, keep []*agentv1
 func (s *shelf) Open(_ context.Context, spec *agentv1.NodeSpec) (Served, error) {
 	s.calls = append(s.calls, "open "+spec.GetKubernetesVersion())
 	return Served{Manifest: "file:///staged/" + spec.GetKubernetesVersion(), Nodeadm: s.h.options.NodeadmPath,
-		Stop: func() { s.calls = append(s.calls, "stop") }}, nil
+		Stop: func() { s.calls = append(s.calls, "stop") }, Unstaged: s.lost[spec.GetKubernetesVersion()]}, nil
 }
 
 func (s *shelf) Forget() error {
@@ -77,6 +79,21 @@ func TestArtifactsAreStagedForBothWays(t *testing.T) {
 	}
 	if opened != stopped {
 		t.Errorf("served %d times, stopped %d times", opened, stopped)
+	}
+}
+
+// TestStagedArtifactsAreLost: what was staged is not there any more when it is
+// needed. nodeadm is not sent to the network for the new version; for the former one
+// it is, as the last resort.
+func TestStagedArtifactsAreLost(t *testing.T) {
+	t.Parallel()
+	h := newNode(t, "", "")
+	s := h.shelve()
+	s.lost = map[string]error{"1.32.3": errors.New("kubelet is missing or damaged")}
+	wantState(t, h.provision(order(2, repaveKind, newer)), failed, "what was fetched for it is there no more", "kubelet is missing or damaged", "repave again")
+	h.wantNode("1.31.5", "")
+	if slices.ContainsFunc(h.calls(), func(call string) bool { return strings.Contains(call, "1.32.3") }) {
+		t.Errorf("nodeadm ran %q", h.calls())
 	}
 }
 
