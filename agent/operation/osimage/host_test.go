@@ -218,6 +218,10 @@ type attempt struct {
 	writes atomic.Int64
 	// cutReboot is how many reboots are power cuts instead.
 	cutReboot int
+	// abort ends the operation once a reboot is pending.
+	abort bool
+	// down is the journal's record with which the host goes down in due order.
+	down func(journal.Record) bool
 	// boots counts the starts of the host so far.
 	boots int
 }
@@ -260,10 +264,24 @@ func (a *attempt) process() (last *agentv1.OperationProgress, cut bool) {
 			runtime.Goexit()
 		}
 	}
-	store.SetSeam(journal.Seam{Before: seam, After: seam})
+	store.SetSeam(journal.Seam{Before: seam, After: func(record journal.Record) {
+		seam(record)
+		if a.down != nil && a.down(record) {
+			closing.Go(e.Close)
+			runtime.Goexit()
+		}
+	}})
 	e = engine.New(zap.NewNop(), store, engine.Options{RetryPause: time.Millisecond, Plan: func(context.Context, *agentv1.Operation, []byte) (engine.Plan, error) {
 		opt := a.h.options(a.op.GetId())
 		opt.Reboot = func(context.Context) error {
+			if a.abort {
+				a.abort = false
+				closing.Go(func() {
+					_, err := e.Abort(a.op.GetId(), "local root")
+					a.h.must(err)
+				})
+				return nil
+			}
 			if a.cutReboot > 0 {
 				a.cutReboot--
 				gone.Store(true)

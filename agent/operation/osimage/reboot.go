@@ -2,6 +2,7 @@ package osimage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"hybridagent/agent/operation/engine"
@@ -56,7 +57,15 @@ func (j *job) reboot(ctx context.Context, run engine.Run) error {
 		return err
 	}
 	run.Say("rebooting into " + j.Image.String())
-	return j.leave(ctx)
+	if err := j.Reboot(ctx); err != nil {
+		if ctx.Err() != nil {
+			// It may have been heard all the same.
+			return fmt.Errorf("cannot reboot: %w", err)
+		}
+		// No reboot is pending.
+		return errors.Join(fmt.Errorf("cannot reboot: %w", err), j.edit(func(c *change) { c.Boot, c.Tries = kept.Boot, kept.Tries }))
+	}
+	return j.goneDown(ctx)
 }
 
 // look is what there is and what was noted.
@@ -78,6 +87,11 @@ func (j *job) leave(ctx context.Context) error {
 	if err := j.Reboot(ctx); err != nil {
 		return fmt.Errorf("cannot reboot: %w", err)
 	}
+	return j.goneDown(ctx)
+}
+
+// goneDown waits for the end of this process.
+func (j *job) goneDown(ctx context.Context) error {
 	<-ctx.Done()
 	return fmt.Errorf("the host did not go down after it was asked to reboot; look at systemctl list-jobs: %w", ctx.Err())
 }
@@ -121,13 +135,17 @@ func (j *job) verify(ctx context.Context, run engine.Run) error {
 }
 
 // revert boots the former image again, where the wanted one came up but the node
-// did not.
+// did not. A reboot that was asked for and has not come yet is waited for: only then
+// it is certain which image comes up.
 func (j *job) revert(ctx context.Context, run engine.Run) error {
 	status, kept, boot, err := j.look(ctx, run)
 	if err != nil {
 		return err
 	}
-	if !status.Booted.Is(j.Image) || kept.From.ID == "" || kept.From.Is(j.Image) {
+	if !status.Booted.Is(j.Image) {
+		return j.revertPending(ctx, run, status, kept.Boot == boot)
+	}
+	if kept.From.ID == "" || kept.From.Is(j.Image) {
 		return nil
 	}
 	if kept.Back != "" && kept.Back != boot {
@@ -142,4 +160,26 @@ func (j *job) revert(ctx context.Context, run engine.Run) error {
 	}
 	run.Say("rebooting into the former image " + kept.From.String())
 	return j.leave(ctx)
+}
+
+// revertPending keeps the wanted image from coming up with the next reboot. Where
+// that one is on its way already it may be too late for that: the next revert, after
+// it, sees what came up.
+func (j *job) revertPending(ctx context.Context, run engine.Run, status Status, asked bool) error {
+	var err error
+	if status.Next.Is(j.Image) {
+		err = j.unstage(ctx, run)
+	}
+	if !asked {
+		return err
+	}
+	if err != nil {
+		run.Say("the staged image may still come up: " + err.Error())
+	}
+	run.Say("waiting for the reboot that was asked for before")
+	// Once more: power may have failed, or this program ended, before it was heard.
+	if err := j.Reboot(ctx); err != nil {
+		run.Say("asked to reboot again: " + err.Error())
+	}
+	return j.goneDown(ctx)
 }

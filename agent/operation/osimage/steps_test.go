@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/operation/journal"
 	"hybridagent/agent/operation/osimage"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 	bootc "hybridagent/test/fakebootc/command"
@@ -232,6 +233,43 @@ func TestTakenBackBeforeTheReboot(t *testing.T) {
 		h.boot()
 		if status := h.look(); !status.Booted.Same(before) {
 			t.Errorf("booted is %+v", status.Booted)
+		}
+	})
+}
+
+// TestAbortedWhileARebootIsPending: the host goes down all the same, as soon as the
+// reboot counts as taken back or in the middle of that. What comes up is what ran
+// before, or the operation has not ended.
+func TestAbortedWhileARebootIsPending(t *testing.T) {
+	t.Parallel()
+	drivers(t, func(t *testing.T, h *host) {
+		before := h.look().Booted
+		a := h.attempt(1)
+		a.abort = true
+		a.down = func(record journal.Record) bool {
+			return record.Kind == journal.Undone && record.Step == "reboot" && a.boots == 0
+		}
+		wantEnd(t, a.perform(), agentv1.OperationState_OPERATION_STATE_ABORTED)
+		if status := h.look(); a.boots != 1 || !status.Booted.Same(before) || !status.Next.Same(before) {
+			t.Errorf("after %d reboots: %+v; run were %q", a.boots, status, h.ran)
+		}
+	})
+}
+
+// TestAbortedTooLateToUnstage: the image comes up although the operation was aborted
+// before. The host returns.
+func TestAbortedTooLateToUnstage(t *testing.T) {
+	t.Parallel()
+	drivers(t, func(t *testing.T, h *host) {
+		before := h.look().Booted
+		a := h.attempt(1)
+		a.abort = true
+		a.down = func(record journal.Record) bool {
+			return record.Kind == journal.Undo && record.Step == "reboot" && a.boots == 0
+		}
+		wantEnd(t, a.perform(), agentv1.OperationState_OPERATION_STATE_ABORTED)
+		if status := h.look(); a.boots != 2 || !status.Booted.Same(before) || !status.Next.Same(before) {
+			t.Errorf("after %d reboots: %+v; run were %q", a.boots, status, h.ran)
 		}
 	})
 }
