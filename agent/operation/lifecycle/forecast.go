@@ -42,7 +42,15 @@ func Forecast(ctx context.Context, opt Options, request *agentv1.ForecastRequest
 	}
 	forecast := p.forecast(steps)
 	p.estimate(ctx, forecast)
-	forecast.Refusal = bounded(p.obstacle(ctx), maxRefusal)
+	err = p.obstacle(ctx)
+	switch {
+	case err == nil:
+	case passes(err):
+		// The operation waits for it before it changes anything.
+		forecast.Reasons = append(forecast.Reasons[:min(len(forecast.Reasons), maxReasons-1)], bounded("it would wait at first: "+p.redactor.Redact(err.Error()), maxReason))
+	default:
+		forecast.Refusal = bounded(p.redactor.Redact(err.Error()), maxRefusal)
+	}
 	return forecast, nil
 }
 
@@ -86,24 +94,18 @@ func (p *job) estimate(ctx context.Context, forecast *agentv1.Forecast) {
 	}
 }
 
-// obstacle is what would stop the operation before it has changed anything.
-func (p *job) obstacle(ctx context.Context) string {
+// obstacle is what would stop the operation, or have it wait, before it has changed
+// anything.
+func (p *job) obstacle(ctx context.Context) error {
 	if p.decided.Path == change.None || p.spec == nil {
-		return text(p.checkDrain(ctx))
+		return p.checkDrain(ctx)
 	}
 	for _, check := range []func() error{p.checkNodeadm, p.checkSpec, p.checkRemoteNodeCIDRs, p.checkActivation, p.checkCredentials, p.checkAddress, p.checkDisk} {
 		if err := check(); err != nil {
-			return p.redactor.Redact(err.Error())
+			return err
 		}
 	}
-	return text(p.checkDrain(ctx))
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
+	return p.checkDrain(ctx)
 }
 
 // bounded cuts a text to so many bytes.

@@ -11,6 +11,7 @@ import (
 
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/optest"
+	"hybridagent/nodeadm/drain"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
 )
 
@@ -142,7 +143,11 @@ func TestForecast(t *testing.T) {
 	h.wantCalls()
 	h.wantNode("1.31.5", "")
 
-	h.kube.blocked = errors.New("pod shop/till-1 is kept by PodDisruptionBudget till")
+	h.kube.blocked = kept(drain.Budget)
+	if got, err = Forecast(t.Context(), h.options, request); err != nil || got.GetRefusal() != "" || !strings.Contains(strings.Join(got.GetReasons(), "; "), "it would wait at first: cannot repave: the node cannot be drained") {
+		t.Errorf("Forecast of a drain that has to wait = %v, %v", got, err)
+	}
+	h.kube.blocked = kept(drain.Forbidden)
 	if got, err = Forecast(t.Context(), h.options, request); err != nil || !strings.Contains(got.GetRefusal(), "PodDisruptionBudget till") {
 		t.Errorf("Forecast of a blocked drain = %v, %v", got, err)
 	}
