@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,13 @@ func (p *job) checkNodeadm() error {
 func (p *job) checkSpec() error {
 	if _, err := nodeadm.Render(usable(p.spec), netip.MustParseAddr("192.0.2.1")); err != nil {
 		return err
+	}
+	config := p.spec.GetKubeletConfigJson()
+	if !bytes.Equal(config, p.former.Node.GetKubeletConfigJson()) {
+		// What is in force kubelet was started with.
+		if err := nodeadm.CheckKubeletConfig(config); err != nil {
+			return err
+		}
 	}
 	if anywhere := p.spec.GetAccess().GetIamRolesAnywhere(); anywhere != nil && anywhere.GetNodeName() != p.HostID {
 		return fmt.Errorf("cannot %s: the node's name %q is not this host's ID %q", p.verb(), anywhere.GetNodeName(), p.HostID)

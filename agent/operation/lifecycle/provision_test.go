@@ -202,6 +202,9 @@ func TestPreflight(t *testing.T) {
 		}, "is not this host's ID"},
 		{"no certificate", func(h *host, _ *agentv1.Operation) { remove(h.t, filepath.Join(h.root, "etc/iam/pki/server.pem")) }, "no node certificate is installed yet"},
 		{"bad kubelet flag", func(_ *host, op *agentv1.Operation) { op.Node.KubeletFlags = []string{"--hostname-override=x"} }, "nodeadm refuses it"},
+		{"kubelet configuration", func(_ *host, op *agentv1.Operation) {
+			op.Node.KubeletConfigJson = []byte(`{"maxPods":"abc","noSuchFieldAtAll":1}`)
+		}, `maxPods is "abc", not a whole number`},
 		{"no access", func(_ *host, op *agentv1.Operation) { op.Node.Access = nil }, "no access management is set"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

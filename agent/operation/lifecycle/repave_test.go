@@ -211,7 +211,10 @@ func TestRefusals(t *testing.T) {
 		{"full disk", func(h *host, _ *agentv1.Operation) {
 			h.options.FreeBytes = func(string) (uint64, error) { return 1000, nil }
 		}, repaveKind, newer, []string{"16777216 bytes must be free", "free 16776216 bytes"}},
-		{"invalid kubelet field", nil, repaveKind, func(spec *agentv1.NodeSpec) { spec.KubeletFlags = []string{"--hostname-override=x"} }, []string{"nodeadm refuses it"}},
+		{"invalid kubelet field", nil, repaveKind, func(spec *agentv1.NodeSpec) {
+			spec.KubeletConfigJson = []byte(`{"maxPods":"abc","noSuchFieldAtAll":1}`)
+		}, []string{`maxPods is "abc", not a whole number`, "noSuchFieldAtAll is no field of kubelet's configuration", "correct it in the HybridProfile"}},
+		{"invalid kubelet flag", nil, repaveKind, func(spec *agentv1.NodeSpec) { spec.KubeletFlags = []string{"--hostname-override=x"} }, []string{"nodeadm refuses it"}},
 		{"node IP outside the remote node CIDRs", nil, repaveKind, func(spec *agentv1.NodeSpec) { spec.RemoteNodeCidrs = []string{"10.0.0.0/8"}; newer(spec) }, []string{"in none of the remote node CIDRs"}},
 		{"another kind", nil, agentv1.OperationKind(99), newer, []string{"kind"}},
 	} {
