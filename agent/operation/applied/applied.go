@@ -86,12 +86,32 @@ func Lost(dir string) string {
 	return provisionAgain
 }
 
-// WriteState puts on disk what is in force, without its secrets.
+// WriteState puts on disk what is in force, without its secrets. The record comes
+// first: an error says that what was in force before still is, by the copy too. A
+// copy that cannot be written is removed, as it would tell of what is no more.
 func WriteState(dir string, state State) error {
-	if err := writeState(filepath.Join(dir, appliedCopy), state); err != nil {
+	if err := writeState(filepath.Join(dir, appliedFile), state); err != nil {
 		return err
 	}
-	return writeState(filepath.Join(dir, appliedFile), state)
+	path := filepath.Join(dir, appliedCopy)
+	if writeState(path, state) == nil {
+		return nil
+	}
+	if err := os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) {
+		return store.SyncDir(dir)
+	}
+	// The record holds: it would be wrong to say that it does not.
+	return nil
+}
+
+// Mirror brings the copy to what the record says; for after a power cut, which may
+// have come between the two.
+func Mirror(dir string) error {
+	state, found, err := readState(filepath.Join(dir, appliedFile))
+	if err != nil || !found {
+		return err
+	}
+	return writeState(filepath.Join(dir, appliedCopy), state)
 }
 
 // Forget removes every record of a node, the damaged ones included: the host is

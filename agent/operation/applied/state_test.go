@@ -100,3 +100,57 @@ func TestForget(t *testing.T) {
 		t.Errorf("left %v, %v, lost %q", left, err, Lost(dir))
 	}
 }
+
+// TestCopyNeverTellsOfWhatIsNotInForce: the disk is full, or the power fails, between
+// the record and its copy.
+func TestCopyNeverTellsOfWhatIsNotInForce(t *testing.T) {
+	t.Parallel()
+	restored := func(dir string) (State, bool) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "applied"), []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		state, found, _ := ReadState(dir)
+		return state, found
+	}
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	former, wanted := State{KubernetesVersion: "1.30.4"}, State{KubernetesVersion: "1.31.5"}
+
+	// The record cannot be written: a folder is in its place.
+	dir := t.TempDir()
+	ok(WriteState(dir, former))
+	ok(os.Remove(filepath.Join(dir, "applied")))
+	ok(os.Mkdir(filepath.Join(dir, "applied"), 0o700))
+	if err := WriteState(dir, wanted); err == nil {
+		t.Error("a record that cannot be written was written")
+	}
+	ok(os.Remove(filepath.Join(dir, "applied")))
+	if got, found := restored(dir); !found || got.KubernetesVersion != "1.30.4" {
+		t.Errorf("after a record that failed, the copy is of %q, %v", got.KubernetesVersion, found)
+	}
+
+	// The copy cannot be written.
+	dir = t.TempDir()
+	ok(os.Mkdir(filepath.Join(dir, "applied.copy"), 0o700))
+	ok(WriteState(dir, wanted))
+	if got, found, err := ReadState(dir); err != nil || !found || got.KubernetesVersion != "1.31.5" {
+		t.Errorf("ReadState = %+v, %v, %v", got, found, err)
+	}
+	if _, found := restored(dir); found {
+		t.Error("there is a copy that was never written")
+	}
+
+	// The power fails between the two.
+	dir = t.TempDir()
+	ok(WriteState(dir, former))
+	ok(writeState(filepath.Join(dir, "applied"), wanted))
+	ok(Mirror(dir))
+	if got, found := restored(dir); !found || got.KubernetesVersion != "1.31.5" {
+		t.Errorf("after a power cut the copy is of %q, %v", got.KubernetesVersion, found)
+	}
+}

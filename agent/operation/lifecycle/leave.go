@@ -11,6 +11,7 @@ import (
 
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/operation/nodelabels"
 	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
 )
@@ -133,6 +134,9 @@ func (p *job) forget(ctx context.Context, run engine.Run) error {
 		}
 	}
 	if err := errors.Join(p.release(), p.removeConfig(ctx, run), p.partFromFstab(run), removeAll(filepath.Join(p.Dir, leavingFile))); err != nil {
+		return err
+	}
+	if err := nodelabels.Forget(p.Dir); err != nil {
 		return err
 	}
 	return applied.Forget(p.Dir)

@@ -19,14 +19,14 @@ import (
 func TestLeaveThenJoinAnotherCluster(t *testing.T) {
 	t.Parallel()
 	h := newNode(t, "", "")
-	h.put("var/lib/kubelet/cpu_manager_state", "etc/cni/net.d/05-cilium.conflist", "var/lib/cni/networks/x", "eks-hybrid/.aws/credentials")
+	h.put("var/lib/kubelet/cpu_manager_state", "etc/cni/net.d/05-cilium.conflist", "var/lib/cni/networks/x", "eks-hybrid/.aws/credentials", "state/node-labels")
 	wantState(t, h.provision(order(2, leaveKind, nil)), succeeded)
 	h.wantCalls("uninstall --skip pod-validation")
 	for _, path := range []string{
 		"etc/aws", "etc/sysctl.d/99-nodeadm.conf", "etc/modules-load.d/containerd.conf", "etc/containerd/config.d/00-nodeadm.toml",
 		"var/lib/kubelet", "var/lib/cni", "etc/cni/net.d", "eks-hybrid", "etc/kubernetes", "opt/nodeadm", "usr/bin/kubelet",
 		"etc/systemd/system/kubelet.service", "etc/systemd/system/multi-user.target.wants/kubelet.service",
-		"etc/iam/pki/server.pem", "etc/iam/pki/server.key", "state/nodeconfig.yaml", "state/applied", "state/applied.copy", "state/installed", "state/held",
+		"etc/iam/pki/server.pem", "etc/iam/pki/server.key", "state/nodeconfig.yaml", "state/applied", "state/applied.copy", "state/node-labels", "state/installed", "state/held",
 	} {
 		if _, err := os.Lstat(filepath.Join(h.root, path)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is left: %v", path, err)

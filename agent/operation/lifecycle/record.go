@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.uber.org/zap"
+
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/operation/nodelabels"
 	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
 )
@@ -31,7 +34,14 @@ func (p *job) noted(context.Context) (bool, error) {
 	if err != nil && !errors.As(err, &damaged) {
 		return false, err
 	}
-	return found && state.OperationID == p.op.GetId(), nil
+	if !found || state.OperationID != p.op.GetId() {
+		return false, nil
+	}
+	// A power cut may have come before the copy.
+	if err := applied.Mirror(p.Dir); err != nil {
+		p.Log.Warn("cannot write the copy of the record", zap.String("op_id", p.op.GetId()), zap.Error(err))
+	}
+	return true, nil
 }
 
 // record notes what is in force.
@@ -55,7 +65,17 @@ func (p *job) record(ctx context.Context, _ engine.Run) error {
 		Nodeadm:           sum,
 		Node:              applied.Public(p.spec),
 	}
+	if p.otherNode(name) {
+		if err := nodelabels.Forget(p.Dir); err != nil {
+			return err
+		}
+	}
 	return applied.WriteState(p.Dir, state)
+}
+
+// otherNode says whether the host is now a Node that it was not before.
+func (p *job) otherNode(name string) bool {
+	return p.known && (p.former.NodeName != name || p.former.Node != nil && p.former.Node.GetClusterName() != p.spec.GetClusterName())
 }
 
 // tidy removes the NodeConfig, which may hold a secret, and what a way back would

@@ -9,6 +9,7 @@ import (
 
 	"hybridagent/agent/operation/applied"
 	"hybridagent/agent/operation/engine"
+	"hybridagent/agent/operation/nodelabels"
 	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
 )
@@ -54,7 +55,7 @@ func (p *job) unprovision(ctx context.Context, run engine.Run) error {
 		return &nextActionError{fmt.Errorf("cannot take nodeadm's parts off the host again: %w", passing{err}),
 			"correct that, then provision the host again, or have it leave (sudo hybrid-agent operation leave --force on the host)"}
 	}
-	if err := errors.Join(p.partFromFstab(run), applied.Forget(p.Dir)); err != nil {
+	if err := errors.Join(p.partFromFstab(run), nodelabels.Forget(p.Dir), applied.Forget(p.Dir)); err != nil {
 		return err
 	}
 	p.tell(run, "nodeadm's parts are off the host again")

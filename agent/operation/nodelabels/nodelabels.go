@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -135,6 +136,22 @@ func (s *Setter) read() ([]string, error) {
 		return nil, nil //nolint:nilerr // as a damaged file
 	}
 	return keys, nil
+}
+
+// Forget removes what is remembered of a Node's labels: on another Node they are of
+// others. It may be called again after a crash in the middle of it.
+func Forget(dir string) error {
+	path := filepath.Join(dir, file)
+	aside, err := filepath.Glob(path + ".corrupt-*")
+	if err != nil {
+		return fmt.Errorf("cannot list damaged files: %w", err)
+	}
+	for _, one := range append(aside, path) {
+		if err := os.Remove(one); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot forget the keys of labels: %w", err)
+		}
+	}
+	return store.SyncDir(dir)
 }
 
 // keep puts keys on disk, unless they are what is there.

@@ -133,3 +133,18 @@ func TestLabelsThatAreRefused(t *testing.T) {
 		t.Errorf("a host that is no node: %v", err)
 	}
 }
+
+// TestForget: on the Node of another cluster the labels of the old pool's keys are of
+// others.
+func TestForget(t *testing.T) {
+	b := newBench(t)
+	_, _, err := b.set(map[string]string{"site": "12"})
+	b.ok(err)
+	for range 2 {
+		b.ok(nodelabels.Forget(b.dir))
+	}
+	b.api.labels = map[string]string{"site": "somebody's"}
+	_, _, err = b.set(map[string]string{"row": "a"})
+	b.ok(err)
+	b.want(map[string]string{"site": "somebody's", "row": "a"})
+}
