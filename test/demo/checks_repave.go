@@ -136,8 +136,10 @@ func (d *demo) checkLeave(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if left, err := edge.Host.Exec(ctx, "sh", "-c", "ls -d /usr/bin/kubelet /opt/nodeadm/tracker /var/lib/kubelet/kubeconfig /etc/iam/pki/server.key 2>/dev/null; true"); err != nil || left != "" {
-		return "", fmt.Errorf("edge-2 still has %q, %v", left, err)
+	if left, err := edge.Host.Exec(ctx, "sh", "-c", "ls -d /usr/bin/kubelet /opt/nodeadm/tracker /var/lib/kubelet/kubeconfig /etc/iam/pki/server.key 2>/dev/null; true"); err != nil {
+		return "", err
+	} else if left != "" {
+		return "", fmt.Errorf("edge-2 still has %q", left)
 	}
 	nodes, err := d.aws.Nodes(ctx)
 	if err != nil {
