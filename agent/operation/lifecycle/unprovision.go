@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -39,6 +40,9 @@ func (p *job) letGo(context.Context, engine.Run) error {
 func (p *job) unprovision(ctx context.Context, run engine.Run) error {
 	before, err := p.readHeld()
 	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		p.tell(run, "nodeadm's parts stay, as it is not known whether the host was in a cluster before (%v); have it leave to take them off (hybrid-agent operation leave)", err)
+		return p.release()
 	case p.known, err != nil, before.Operation != p.op.GetId():
 		return p.release()
 	case before.Files[nodeadm.KubeconfigPath] != "":
@@ -70,6 +74,9 @@ func (p *job) takeOff(ctx context.Context, run engine.Run) error {
 	}
 	if host.Kubeconfig {
 		p.tell(run, "a node may not delete its own Node; if there is one already: kubectl delete node %s", p.nameIfKnown())
+	}
+	if host.Kubeconfig && host.Provider == nodeadm.ProviderSSM {
+		p.tell(run, "nodeadm uninstall deregisters %s from Systems Manager: the next provision takes another registration of the activation", p.nameIfKnown())
 	}
 	// A kubelet that runs would have nodeadm look for its pods.
 	if err := p.stopKubelet(ctx, run); err != nil {

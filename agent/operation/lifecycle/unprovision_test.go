@@ -3,8 +3,11 @@ package lifecycle
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"hybridagent/agent/operation/journal"
 )
 
 // TestFailedProvisionIsTakenBack: whatever failed, no kubelet is left that nobody
@@ -51,4 +54,44 @@ func TestProvisionLeavesAForeignNodeAlone(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(h.root, "run/kubelet")); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestProvisionTakenBackFromSystemsManager says that the activation was used, and
+// keeps the operator's own files, which nodeadm uninstall would remove.
+func TestProvisionTakenBackFromSystemsManager(t *testing.T) {
+	t.Parallel()
+	h := newBare(t, "", "")
+	h.options.Environment["FAKE_BROKEN"] = "1.31.5"
+	h.options.ReadyDeadline = 300 * time.Millisecond
+	h.put("root/.aws/config")
+	var said []string
+	h.options.Line = func(_, text string) { said = append(said, text) }
+	wantState(t, h.provision(order(1, provisionKind, withSSM)), failed, "did not become Ready")
+	wantNone(t, "after the failure", h.leftovers())
+	if all := strings.Join(said, "\n"); !strings.Contains(all, "takes another registration of the activation") {
+		t.Errorf("said %q", all)
+	}
+	if got := string(read(t, filepath.Join(h.root, "root/.aws.before-leave/config"))); got != "x" {
+		t.Errorf("the copy holds %q", got)
+	}
+	wantNoSecret(t, h.options.Dir)
+}
+
+// TestProvisionWithALostNote takes nothing off where it cannot be told what the host
+// was.
+func TestProvisionWithALostNote(t *testing.T) {
+	t.Parallel()
+	h := newBare(t, "init", "permanent")
+	h.seam.After = func(record journal.Record) {
+		if record.Kind == journal.Intent && record.Step == "nodeadm-init" {
+			write(t, filepath.Join(h.options.Dir, heldFile), []byte("half"))
+		}
+	}
+	var said []string
+	h.options.Line = func(_, text string) { said = append(said, text) }
+	wantState(t, h.provision(order(1, provisionKind, nil)), failed)
+	if all := strings.Join(said, "\n"); !strings.Contains(all, "nodeadm's parts stay") {
+		t.Errorf("said %q", all)
+	}
+	h.wantCalls("install ", "config check", "init ")
 }
