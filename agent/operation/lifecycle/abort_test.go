@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -87,13 +88,20 @@ func TestWayBackAfterUncordonDrains(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newNode(t, "", "")
-			h.onVersion("1.32.3", func() {
-				// No file takes a folder's place.
-				remove(t, filepath.Join(h.options.Dir, "applied.copy"))
-				h.put("state/applied.copy/x")
-				h.kube.blocked = blocked
-			})
-			wantState(t, h.provision(order(2, repaveKind, newer)), failed, "applied.copy", "the node is what it was")
+			h.seam.After = func(record journal.Record) {
+				switch file, aside := filepath.Join(h.options.Dir, "applied"), filepath.Join(h.root, "aside"); {
+				case record.Step != "record":
+				case record.Kind == journal.Intent:
+					// No file takes a folder's place.
+					rename(t, file, aside)
+					h.put("state/applied/x")
+					h.kube.blocked = blocked
+				case record.Kind == journal.Failed:
+					rename(t, file, filepath.Join(h.root, "folder"))
+					rename(t, aside, file)
+				}
+			}
+			wantState(t, h.provision(order(2, repaveKind, newer)), failed, "applied", "the node is what it was")
 			h.wantNode("1.31.5", "")
 			if want := 2; blocked == nil && h.kube.drains != want {
 				t.Errorf("drained %d times, want %d", h.kube.drains, want)
@@ -162,4 +170,11 @@ func TestAbortOfALeave(t *testing.T) {
 		}
 		wantState(t, end, succeeded)
 	})
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Error(err)
+	}
 }
