@@ -17,6 +17,7 @@ import (
 	"hybridagent/agent/operation"
 	"hybridagent/agent/operation/optest"
 	agentv1 "hybridagent/proto/hybrid/agent/v1"
+	lab "hybridagent/test/fakeaws/artifacts"
 )
 
 // site is a host with a running hybrid-agent-op, below a temporary directory.
@@ -46,16 +47,28 @@ func newSite(t *testing.T) *site {
 	write(t, filepath.Join(dir, "token"), []byte("secret-token"), 0o600)
 	api := httptest.NewServer(http.HandlerFunc(serveNode))
 	t.Cleanup(api.Close)
+	serveArtifacts(t, filepath.Join(dir, "lab"))
 	s := &site{t: t, dir: dir, config: filepath.Join(dir, "config.yaml"), ca: optest.NewAuthority(t)}
 	content := fmt.Sprintf(`plane: {address: "plane.example:7443", caPin: %q}
 enrollment: {tokenFile: %[2]s/token}
 host: {name: %[3]s}
-nodeadm: {path: %[2]s/nodeadm, environment: {FAKE_ROOT: %[2]s, FAKE_API: %[4]q}}
+nodeadm: {path: %[2]s/nodeadm, manifest: "file://%[2]s/lab/manifest.yaml", environment: {FAKE_ROOT: %[2]s, FAKE_API: %[4]q}}
 paths: {opState: %[2]s/state, opSocket: %[2]s/run/op.sock, root: %[2]s}
 `, operation.PinOf(s.ca.Cert), dir, optest.HostID, api.URL)
 	write(t, s.config, []byte(content), 0o644)
 	s.client = operation.NewClient(filepath.Join(dir, "run/op.sock"))
 	return s
+}
+
+// serveArtifacts serves what nodeadm fetches, and writes the manifest that names it.
+func serveArtifacts(t *testing.T, dir string) {
+	t.Helper()
+	server := httptest.NewServer(http.StripPrefix("/artifacts", http.FileServer(http.Dir(filepath.Join(dir, "artifacts")))))
+	t.Cleanup(server.Close)
+	plan := lab.Plan{Out: dir, BaseURL: server.URL + "/artifacts", Versions: []string{"1.31.5"}, Region: "us-west-2"}
+	if err := lab.Prepare(plan); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func serveNode(w http.ResponseWriter, r *http.Request) {
