@@ -85,3 +85,14 @@ func Read(ctx context.Context, kubeconfig, name string) (Node, error) {
 	defer client.Close()
 	return client.Node(ctx, name)
 }
+
+// Server is the address of the API server in a kubeconfig, a URL. Errors:
+// ErrNoKubeconfig, or what is wrong with the file.
+func Server(kubeconfig string) (string, error) {
+	client, err := Open(kubeconfig)
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	return client.server, nil
+}

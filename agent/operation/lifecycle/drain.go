@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -24,7 +25,7 @@ func (p *job) drainSteps() []engine.Step {
 		return nil
 	}
 	return []engine.Step{
-		{Name: "cordon", What: "keep new pods off the node", Expected: time.Second, Deadline: apiDeadline, Attempts: 3, Do: p.cordon, Undo: p.undoCordon, UndoDeadline: apiDeadline, UndoAttempts: 5},
+		{Name: "cordon", What: "keep new pods off the node", Expected: time.Second, Deadline: apiDeadline, Attempts: 3, Do: p.cordon, Undo: p.undoCordon, UndoDeadline: p.OutageDeadline + apiDeadline, UndoAttempts: 5},
 		{Name: "drain", What: "move the pods away", Expected: p.drainExpected(), Do: p.drain},
 	}
 }
@@ -146,7 +147,7 @@ func (p *job) drainNode(ctx context.Context, run engine.Run, name string) error 
 // since it was uncordoned, and nodeadm is told not to look for them. Pods that
 // cannot be moved are no reason to leave the node between two versions.
 func (p *job) undoUncordon(ctx context.Context, run engine.Run) error {
-	if same, err := p.untouched(); err != nil || same || p.rebooted() {
+	if same, err := p.untouched(ctx); err != nil || same || p.rebooted() {
 		return err
 	}
 	name, err := p.nodeName(p.spec)
@@ -173,9 +174,19 @@ func (p *job) uncordon(ctx context.Context, run engine.Run) error {
 }
 
 // undoCordon takes our cordon back from the former node; a Node that is gone has
-// none.
+// none. It waits for an API that is away, but where the way back has done so in
+// vain, or another network is there.
 func (p *job) undoCordon(ctx context.Context, run engine.Run) error {
-	return p.uncordonNode(ctx, run, p.decided.NodeName)
+	_, err := p.readHeld()
+	return waitEvery(ctx, p.PollInterval, run, func() error {
+		bounded, cancel := context.WithTimeout(ctx, apiDeadline)
+		defer cancel()
+		failed := p.uncordonNode(bounded, run, p.decided.NodeName)
+		if passesByItself(failed) && errors.Is(err, fs.ErrNotExist) && p.sameNetwork() {
+			return &awaited{failed}
+		}
+		return failed
+	})
 }
 
 func (p *job) uncordonNode(ctx context.Context, run engine.Run, name string) error {

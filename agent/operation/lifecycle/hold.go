@@ -11,6 +11,7 @@ import (
 	"hybridagent/agent/operation/engine"
 	"hybridagent/agent/store"
 	"hybridagent/nodeadm"
+	"hybridagent/nodeadm/nodeapi"
 )
 
 // Name and schema of the file that tells how the host looked before nodeadm ran.
@@ -28,6 +29,10 @@ type held struct {
 	// Returning says that the way back was begun: what looks as before may be half
 	// of it.
 	Returning bool `json:"returning,omitempty"`
+	// Server is the API server's address, a URL; empty where there was none.
+	Server string `json:"server,omitempty"`
+	// Stopped says that kubelet did not run even then.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // heldPaths are files by which a node that was changed is told from one that was
@@ -44,7 +49,7 @@ func heldPaths() []string {
 
 // hold notes how the host looks, once: after a crash in the middle of nodeadm it
 // looks otherwise.
-func (p *job) hold(context.Context, engine.Run) error {
+func (p *job) hold(ctx context.Context, _ engine.Run) error {
 	if before, err := p.readHeld(); err == nil && before.Operation == p.op.GetId() {
 		return nil
 	}
@@ -52,7 +57,11 @@ func (p *job) hold(context.Context, engine.Run) error {
 	if err != nil {
 		return err
 	}
-	return p.writeHeld(held{Operation: p.op.GetId(), Files: files})
+	server, err := nodeapi.Server(p.kubeconfig())
+	if err != nil {
+		p.Log.Sugar().Warnw("cannot tell where the Kubernetes API is", "op_id", p.op.GetId(), "error", err)
+	}
+	return p.writeHeld(held{Operation: p.op.GetId(), Files: files, Server: server, Stopped: p.kubeletState(ctx) == "inactive"})
 }
 
 func (p *job) writeHeld(before held) error {
@@ -88,8 +97,9 @@ func (p *job) fingerprint() (map[string]string, error) {
 	return files, nil
 }
 
-// untouched says whether the host still looks as it did before the operation.
-func (p *job) untouched() (bool, error) {
+// untouched says whether the host still looks as it did before the operation, and
+// runs kubelet if it did then.
+func (p *job) untouched(ctx context.Context) (bool, error) {
 	before, err := p.readHeld()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -106,6 +116,9 @@ func (p *job) untouched() (bool, error) {
 		if now[path] != sum {
 			return false, nil
 		}
+	}
+	if !before.Stopped && p.kubeletState(ctx) == "inactive" {
+		return false, nil
 	}
 	return before.Operation == p.op.GetId() && !before.Returning, nil
 }

@@ -184,6 +184,7 @@ func (h *host) live() {
 	_ = os.MkdirAll(h.kube.file("."), 0o755)
 	h.options.Cluster = func(string) (Cluster, error) { return h.kube, nil }
 	h.options.Node = func(ctx context.Context, _, name string) (nodeapi.Node, error) { return h.kube.Node(ctx, name) }
+	h.options.Reach = func(context.Context, string) error { return h.kube.down() }
 	h.options.FreeBytes = func(string) (uint64, error) { return 1 << 40, nil }
 	h.options.Addresses = func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil }
 }

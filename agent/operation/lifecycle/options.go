@@ -28,6 +28,7 @@ const (
 	upgradeDeadline   = 4 * time.Minute
 	uninstallDeadline = 5 * time.Minute
 	rollbackDeadline  = 10 * time.Minute
+	outageDeadline    = 4 * time.Hour
 	apiDeadline       = time.Minute
 	stopPatience      = 20 * time.Second
 )
@@ -96,6 +97,12 @@ type Options struct {
 	// InstallDeadline, InitDeadline, UpgradeDeadline, ReadyDeadline and
 	// RollbackDeadline replace the defaults, for tests.
 	InstallDeadline, InitDeadline, UpgradeDeadline, ReadyDeadline, RollbackDeadline time.Duration
+	// OutageDeadline is how long one try of the way back waits for the network,
+	// beside the time that it works; default 4 h.
+	OutageDeadline time.Duration
+	// Reach says whether the API server at a URL takes connections; the package's
+	// function of this name but in tests.
+	Reach func(ctx context.Context, server string) error
 	// Expected is how long a step takes on this host, from what it took before; nil:
 	// what the step expects itself.
 	Expected func(engine.Step) time.Duration
@@ -172,6 +179,7 @@ func (o Options) withDefaults() Options {
 		{&o.PollInterval, time.Second}, {&o.StableFor, 3 * time.Second}, {&o.SteadyFor, 10 * time.Second},
 		{&o.InstallDeadline, installDeadline}, {&o.InitDeadline, initDeadline}, {&o.UpgradeDeadline, upgradeDeadline},
 		{&o.ReadyDeadline, readyDeadline}, {&o.RollbackDeadline, rollbackDeadline},
+		{&o.OutageDeadline, outageDeadline},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -179,6 +187,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SourceToward == nil {
 		o.SourceToward = SourceToward
+	}
+	if o.Reach == nil {
+		o.Reach = Reach
 	}
 	if o.Line == nil {
 		o.Line = func(string, string) {}

@@ -44,7 +44,7 @@ func (p *job) repaveSteps() ([]engine.Step, error) {
 	steps = append(steps, p.drainSteps()...)
 	steps = append(steps, engine.Step{
 		Name: "hold-former", What: "note what is in force, to return to it", Do: p.hold,
-		Undo: p.wayBack, UndoDeadline: p.RollbackDeadline, UndoAttempts: wayBackAttempts,
+		Undo: p.wayBack, UndoDeadline: p.OutageDeadline + 2*p.RollbackDeadline, UndoAttempts: wayBackAttempts,
 	})
 	steps = append(steps, work...)
 	steps = append(steps, engine.Step{Name: "node-ready", What: "wait until the Node is Ready", Expected: 20 * time.Second, Deadline: min(p.ReadyDeadline, againDeadline), Do: p.ready})

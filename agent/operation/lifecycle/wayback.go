@@ -12,14 +12,14 @@ import (
 
 // wayBack brings the node back to what was in force, from wherever the operation
 // came to: the former version and configuration, Ready. It goes the gentle way
-// first, and where that fails the thorough one.
+// first, and where that fails the thorough one; both wait for a network that is away.
 func (p *job) wayBack(ctx context.Context, run engine.Run) error {
-	same, err := p.untouched()
+	same, err := p.untouched(ctx)
 	if err != nil {
 		return err
 	}
 	if p.rebooted() {
-		return p.rejoin(ctx, run)
+		return p.connected(ctx, run, p.RollbackDeadline, func(ctx context.Context) error { return p.rejoin(ctx, run) })
 	}
 	if same {
 		return p.release()
@@ -34,12 +34,10 @@ func (p *job) wayBack(ctx context.Context, run engine.Run) error {
 		}
 	}
 	p.tell(run, "returning to Kubernetes %s, which was in force", p.former.KubernetesVersion)
-	brief, cancel := context.WithTimeout(ctx, p.shortWay())
-	err = p.bringBack(brief, run, false)
-	cancel()
+	err = p.connected(ctx, run, p.shortWay(), func(ctx context.Context) error { return p.bringBack(ctx, run, false) })
 	if err != nil && ctx.Err() == nil {
 		p.tell(run, "the short way back failed: %v", err)
-		err = p.bringBack(ctx, run, true)
+		err = p.connected(ctx, run, p.RollbackDeadline, func(ctx context.Context) error { return p.bringBack(ctx, run, true) })
 	}
 	if err != nil {
 		return fmt.Errorf("cannot return to Kubernetes %s: %w", p.former.KubernetesVersion, passing{err})
@@ -82,7 +80,23 @@ func (p *job) bringBack(ctx context.Context, run engine.Run, thorough bool) erro
 	if err := p.nodeadmBack(ctx, run, host, thorough); err != nil {
 		return err
 	}
+	if p.decided.NoAPI && p.formerReach(ctx) != nil {
+		return p.kubeletBack(ctx, run)
+	}
 	return p.becomes(ctx, run, target{p.decided.NodeName, p.former.KubernetesVersion, p.former.NodeIP})
+}
+
+// kubeletBack waits until kubelet runs steadily: more cannot be seen of a node whose
+// API was away when the operation began.
+func (p *job) kubeletBack(ctx context.Context, run engine.Run) error {
+	var kubelet pulse
+	return waitEvery(ctx, p.PollInterval, run, func() error {
+		if reason := p.unsteady(ctx, &kubelet); reason != "" {
+			return &awaited{errors.New(reason)}
+		}
+		p.tell(run, "kubelet runs; the Kubernetes API, which was away before, does not answer yet")
+		return nil
+	})
 }
 
 // nodeadmBack chooses among nodeadm's commands by what is left of the node.

@@ -35,6 +35,8 @@ if [ "${FAKE_COMMAND:-}" = "$1" ]; then
 	cut-truncated) if once; then printf 'kub' > "$kubelet"; kill -KILL $$; fi ;;
 	cut-config) if once; then : > "$config"; kill -KILL $$; fi ;;
 	cut-tracker) if once; then : > "$tracker"; kill -KILL $$; fi ;;
+	# The network goes away in the middle.
+	outage) if once; then mkdir -p "$cluster"; : > "$cluster/down"; fi ;;
 	# New binaries under the old kubelet.
 	describe) echo "kubelet $2" > "$kubelet"; fatal "operation error EKS: DescribeCluster, api error AccessDeniedException: is not authorized to perform: eks:DescribeCluster" ;;
 	# New binaries, and from then on a nodeadm that waits without end.
@@ -53,6 +55,11 @@ case "$1" in upgrade | init)
 		fatal "operation error ECR: GetAuthorizationToken, api error AccessDeniedException: User is not authorized to perform: ecr:GetAuthorizationToken"
 	fi ;;
 esac
+# Without a network both end at DescribeCluster.
+if [ "${FAKE_MODE:-}" = outage ] && [ -e "$cluster/down" ]; then case "$1" in upgrade | init)
+	[ "$1" = init ] || echo "kubelet $2" > "$kubelet"
+	fatal "operation error EKS: DescribeCluster, connection refused" ;;
+esac; fi
 value() { # value NAME ARGS...: what follows the flag
 	name=$1; shift
 	while [ $# -gt 0 ]; do if [ "$1" = "$name" ]; then echo "$2"; return; fi; shift; done
