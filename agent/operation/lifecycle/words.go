@@ -52,6 +52,9 @@ func (p *job) conclude(ctx context.Context, cause error, undone []error) string 
 	}
 	if p.op.GetKind() != agentv1.OperationKind_OPERATION_KIND_LEAVE {
 		fmt.Fprintf(&text, "; the node is what it was: Kubernetes %s", p.former.KubernetesVersion)
+		if p.decided.NoAPI {
+			text.WriteString(", as far as can be told without the Kubernetes API; next action: see to it that the host reaches the Kubernetes API")
+		}
 	}
 	return text.String()
 }
