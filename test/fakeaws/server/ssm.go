@@ -31,7 +31,7 @@ func (s *Server) Instances() []Instance {
 }
 
 // ssm serves the four operations that nodeadm and the agent use. Only the codes ActivationExpired and InvalidActivation are known
-// from nodeadm's source; that of a used-up activation is RegistrationLimitExceeded by SSM's API reference.
+// from nodeadm's source; that of a used-up activation, RegistrationLimitExceeded, is a guess.
 func (s *Server) ssm(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		ActivationId, InstanceId string
