@@ -240,7 +240,7 @@ func TestAbortThatMeetsItsOperation(t *testing.T) {
 	t.Parallel()
 	plane := planetest.New(t)
 	op := provision("a")
-	var taken chan struct{}
+	var taken, again chan struct{}
 	d := &scripted{}
 	aborts := 0
 	d.answers = []func(tellProgress) (*agentv1.OperationProgress, error){
@@ -248,6 +248,7 @@ func TestAbortThatMeetsItsOperation(t *testing.T) {
 		func(tell tellProgress) (*agentv1.OperationProgress, error) {
 			<-taken
 			tell(&agentv1.OperationProgress{OperationId: op.GetId(), State: agentv1.OperationState_OPERATION_STATE_RUNNING, Step: "drain"})
+			<-again
 			end := &agentv1.OperationProgress{OperationId: op.GetId(), State: agentv1.OperationState_OPERATION_STATE_ABORTED}
 			tell(end)
 			return end, nil
@@ -259,11 +260,12 @@ func TestAbortThatMeetsItsOperation(t *testing.T) {
 		},
 		func(tellProgress) (*agentv1.OperationProgress, error) {
 			aborts++
+			close(again)
 			return &agentv1.OperationProgress{State: agentv1.OperationState_OPERATION_STATE_SUCCEEDED}, nil
 		},
 	}
 	watchOperations(t, plane, d, func(o *operations) {
-		taken = make(chan struct{}) // of the bubble
+		taken, again = make(chan struct{}), make(chan struct{}) // of the bubble
 		o.abortMove = func(string) bool { return false }
 		o.offer(plane.Sign(op))
 		synctest.Wait()
