@@ -257,6 +257,8 @@ func TestSaidFailures(t *testing.T) {
 		{"SSM installer's key expired", "failed to install ssm installer: validating ssm-setup-cli signature: openpgp: key expired", permanent, "newer nodeadm", nodeadm.Upgrade},
 		{"Node deleted", `node not initialized. Please use nodeadm init command to bootstrap a node. err: nodes "edge-1" not found`, permanent, "registers it", nodeadm.Upgrade},
 		{"kubeconfig gone", "node not initialized. Please use nodeadm init command to bootstrap a node. err: open /var/lib/kubelet/kubeconfig: no such file or directory", permanent, "writes it anew", nodeadm.Upgrade},
+		{"MTU", "invalid MTU 1600 on interface lan0: it must be 68-1500 or 8000-9001", permanent, "give the NIC an MTU", nodeadm.Init},
+		{"proxy on another OS", "unsupported operating system for the proxy configuration: debian", permanent, "nodeadm.environment", nodeadm.Init},
 		{"patch not in the manifest", "Kubernetes patch version mismatch: requested 1.31.9 but manifest contains 1.31.5", permanent, "manifest lists", nodeadm.Upgrade},
 		{"Region not in the manifest", "region eu-west-9 not found in manifest", permanent, "correct the Region", nodeadm.Install},
 		{"architecture not in the manifest", "could not find artifact for riscv64 arch and linux os", permanent, "architecture", nodeadm.Install},

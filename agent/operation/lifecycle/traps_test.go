@@ -56,6 +56,12 @@ func traps() map[string]string {
 		"D-Bus is needed":                                                  "test/fakenodeadm/command.TestNoSystemdFailsConfigCheck",
 		"an upgrade may upgrade the whole system":                          "test/fakenodeadm/command.TestTheWholeSystemIsUpgradedUnlessPrivate",
 		"labels count only when the Node is made":                          "nodeadm/nodeapi.TestSetLabels",
+		"an ECR token that is denied: configuration is written, exit 1":    "nodeadm.TestRecordedRuns",
+		"a missing containerd binary hangs, a missing unit fails":          "nodeadm.TestRecordedRuns",
+		"the Node object is missing":                                       "nodeadm.TestSaidFailures",
+		"an MTU of neither 68-1500 nor 8000-9001":                          "nodeadm.TestSaidFailures",
+		"a proxy on an operating system that nodeadm does not know":        "nodeadm.TestSaidFailures",
+		"a stopped kubelet skips nodeadm's own checks":                     "nodeadm/change.TestStories",
 		"a vanished pod answers 403":                                       "nodeadm/drain.TestPodsThatVanishAreForbidden",
 		"kubelet not stopped by a run that was aborted, and half a change": "TestAbortAtEveryStep",
 	}
