@@ -26,7 +26,7 @@ const (
 	repaves = 50
 	// ends bounds one repave, and recovers what the host then needs to be whole again.
 	ends     = 2 * time.Minute
-	recovers = 30 * time.Second
+	recovers = 90 * time.Second
 	// seedVariable holds the seed of an earlier run, to repeat its choices.
 	seedVariable = "SOAK_SEED"
 )
