@@ -197,8 +197,9 @@ func (o *operations) follow(ctx context.Context, op *agentv1.Operation, env *age
 		var replaceable *agentv1.SignedOperation
 		if env != nil && !o.begun(id) {
 			replaceable = env // root has not begun with it
-			if movesNode(op.GetKind()) && time.Since(began) > movedPatience {
-				// Its network must not stay without its node part.
+			if refusal != nil && movesNode(op.GetKind()) && time.Since(began) > movedPatience {
+				// Its network must not stay without its node part. Only a refusal says that root
+				// has not begun: one that does not answer may be at work.
 				o.finish(movedEnd(op, agentv1.OperationState_OPERATION_STATE_FAILED, o.now(), fmt.Sprintf("root does not begin with it: %v; the former network returns; mend that, then repave again", err)))
 				return nil
 			}

@@ -280,3 +280,41 @@ func TestAbortThatMeetsItsOperation(t *testing.T) {
 		}
 	})
 }
+
+// TestRootThatDoesNotBegin: a refusal that lasts costs a repave, so that its network
+// goes back; silence does not, since root may be at work.
+func TestRootThatDoesNotBegin(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer error
+		state  agentv1.OperationState
+	}{
+		"refuses": {operation.Refuse(agentv1.DoorRefusalReason_DOOR_REFUSAL_REASON_FAILED, "the disk is full"), agentv1.OperationState_OPERATION_STATE_FAILED},
+		"silent":  {errors.New("no such socket"), agentv1.OperationState_OPERATION_STATE_SUCCEEDED},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plane := planetest.New(t)
+			op := provision("a")
+			op.Kind = agentv1.OperationKind_OPERATION_KIND_REPAVE
+			d := &scripted{}
+			for range 60 { // some five seconds apart: well over the patience
+				d.answers = append(d.answers, func(tellProgress) (*agentv1.OperationProgress, error) { return nil, c.answer })
+			}
+			d.answers = append(d.answers, succeed(op))
+			watchOperations(t, plane, d, func(o *operations) {
+				o.moveNetwork = func(context.Context, *agentv1.Operation, func(*agentv1.OperationProgress)) (*agentv1.OperationProgress, bool) {
+					return nil, true
+				}
+				o.offer(plane.Sign(op))
+				time.Sleep(2 * movedPatience)
+				for o.facts().running {
+					time.Sleep(time.Second)
+				}
+				if end := o.facts().progress; end.GetOperationId() != op.GetId() || end.GetState() != c.state {
+					t.Errorf("ended %v, want %v", end, c.state)
+				}
+			})
+		})
+	}
+}
